@@ -1,0 +1,47 @@
+# Everything a newcomer needs: make demo, make test. Needs Python 3.11 or newer with pip, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test check benchmarks clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo        quantize, evaluate and time the model that ships with edgex (light install, seconds)"
+	@echo "make test        lint, type-check and test everything (installs TensorFlow for the comparisons, minutes)"
+	@echo "make check       lint and type-check only"
+	@echo "make benchmarks  the figures of the README, measured here"
+
+demo: $(VENV)/.light
+	@echo "== edgex demo"
+	$(BIN)/edgex demo --output out/demo
+
+test: check
+	@echo "== tests"
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test
+	@echo "== ruff and mypy"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmarks: $(VENV)/.test
+	$(BIN)/python -m benchmarks
+
+$(BIN)/python:
+	@echo "== an environment in $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.light: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "== installing edgex"
+	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "== installing edgex with TensorFlow, OpenVINO and the test tools (about 1 GB)"
+	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt --editable '.[train,openvino,test]'
+	touch $@ $(VENV)/.light
+
+clean:
+	rm -rf $(VENV) build dist

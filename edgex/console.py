@@ -1,0 +1,97 @@
+"""The terminal: where messages, tables and progress go, and how loud.
+
+Results go to stdout; everything said on the way goes to stderr, so that a pipe carries results only.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass
+class Settings:
+    """What the options before the command say.
+
+    Attributes:
+        verbosity: -1 says errors only, 0 warnings and progress, 1 what each stage did.
+        debug: show tracebacks.
+    """
+
+    verbosity: int = 0
+    debug: bool = False
+
+
+SETTINGS = Settings()
+
+PIPE_WIDTH = 120
+"""Columns of a table that goes to a file or another program."""
+
+
+def out() -> "Console":
+    """Results, for people."""
+    return _console(stderr=False, soft_wrap=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def err() -> "Console":
+    """Everything else."""
+    return _console(stderr=True, soft_wrap=True, width=None)
+
+
+def _console(*, stderr: bool, soft_wrap: bool, width: int | None) -> "Console":
+    """Shows text as it is: a file's name may have brackets and colons."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, soft_wrap=soft_wrap, width=width, markup=False, emoji=False, highlight=False)
+
+
+def say_error(message: str, fix: str) -> None:
+    """An error, and what to do about it."""
+    err().print("error:", style="bold red", end=" ")
+    err().print(message)
+    if fix:
+        err().print(f"  {fix}")
+
+
+def say_warning(message: str) -> None:
+    """Something odd but usable."""
+    if SETTINGS.verbosity >= 0:
+        err().print("warning:", style="yellow", end=" ")
+        err().print(message)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show progress while the block runs: a bar with the time left on a terminal, a line a stage elsewhere.
+
+    Yields:
+        A function to call with what is being done, how many are done, and how many there are.
+    """
+    if SETTINGS.verbosity < 0:
+        yield lambda _what, _done, _total: None
+    elif not sys.stderr.isatty():
+        begun: set[str] = set()
+
+        def announce(what: str, _done: int, total: int) -> None:
+            if what not in begun:
+                begun.add(what)
+                err().print(f"{what} ({total}) …")
+
+        yield announce
+    else:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=err(), transient=True) as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def update(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bars.add_task(what, total=total)
+                bars.update(tasks[what], completed=done, total=total)
+
+            yield update

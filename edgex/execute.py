@@ -1,0 +1,83 @@
+"""Run a float graph here, through ONNX Runtime: the reference that calibration and tests stand on.
+
+Sessions use one thread each. Images are independent, so callers run several at once instead, which is faster than
+several threads on one image and gives the same bits whatever the number of workers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from edgex.graph.ir import Array, Graph
+from edgex.write.onnx import body_value, onnx_model
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+class Extremes(NamedTuple):
+    """Smallest and largest value of each channel of one tensor, (channels,) each, over all images of a batch."""
+
+    low: Array
+    high: Array
+
+
+def tensor_values(graph: Graph, names: Sequence[str]) -> Callable[[Array], list[Array]]:
+    """Prepare to compute tensors of a prepared graph in float32.
+
+    Args:
+        graph: see :func:`edgex.graph.passes.prepare`.
+        names: of the tensors wanted.
+
+    Returns:
+        A function from a batch (N, height, width, channels) to the tensors in the order of ``names``, (N, *shape).
+        It may be called from several threads.
+    """
+    (source,) = graph.inputs
+    computed = [name for name in names if name != source.name]
+    run = _open_session(onnx_model(replace(graph, outputs=tuple(computed))))
+
+    def values(batch: Array) -> list[Array]:
+        known = dict(zip(computed, run(computed, {source.name: batch}), strict=True)) | {source.name: batch}
+        return [known[name] for name in names]
+
+    return values
+
+
+def channel_extremes(graph: Graph, names: Sequence[str]) -> Callable[[Array], list[Extremes]]:
+    """Like :func:`tensor_values`, but reduced inside the runtime, so that no tensor leaves it."""
+    from onnx import TensorProto, helper
+
+    model = onnx_model(graph)
+    outputs = []
+    for name in names:
+        rank = len(graph.shapes[name])
+        axes = [0, 2, 3] if rank == 3 else list(range(rank))
+        for op_type in ("ReduceMin", "ReduceMax"):
+            output = f"{name}/{op_type}"
+            value = body_value(graph, name)
+            model.graph.node.append(helper.make_node(op_type, [value], [output], axes=axes, keepdims=0))
+            outputs.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, [graph.shapes[name][-1]]))
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
+    run = _open_session(model)
+    fetched = [output.name for output in outputs]
+    (source,) = graph.inputs
+
+    def extremes(batch: Array) -> list[Extremes]:
+        values = run(fetched, {source.name: batch})
+        return [Extremes(low, high) for low, high in zip(values[::2], values[1::2], strict=True)]
+
+    return extremes
+
+
+def _open_session(model: "ModelProto") -> Callable[[list[str], dict[str, Array]], list[Any]]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # warnings speak of the graph optimizer's choices, not of the user's model
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    run: Callable[[list[str], dict[str, Array]], list[Any]] = session.run
+    return run

@@ -1,0 +1,1 @@
+"""Models as data: one small immutable graph, its readers and its passes."""

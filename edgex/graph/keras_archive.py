@@ -1,0 +1,168 @@
+"""Opening a Keras file as what it is: a zip of JSON and HDF5 (``.keras``), or one HDF5 file (``.h5``).
+
+The file is not trusted. Nothing in it is executed or deserialized, nothing outside it is opened, and what it claims
+about its sizes is checked before memory is set aside.
+"""
+
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from mmap import ACCESS_READ, mmap
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from edgex.errors import ModelError, OutputError, UsageError
+from edgex.graph.hdf5 import EXPANSION_FLOOR, EXPANSION_LIMIT, Hdf5File, check_string_heaps
+
+ZIP_MAGIC = b"PK\x03\x04"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+EXPECTED_MAGIC = {".keras": ZIP_MAGIC, ".h5": HDF5_MAGIC, ".hdf5": HDF5_MAGIC}
+
+ARCHIVE_LIMIT = 8 << 30
+"""Bytes that the members of a zip may declare together."""
+
+CONFIG_LIMIT = 64 << 20
+"""Bytes of model configuration; that of Xception has 0.1 MB."""
+
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+
+SAVE_AGAIN = "Save the whole model again with model.save('model.keras')."
+FROM_SAVED_MODEL = (
+    "Load it with the Keras that wrote it, then model.save('model.keras'): keras.models.load_model for TensorFlow "
+    "up to 2.15, tf_keras.models.load_model after that."
+)
+
+
+@dataclass(frozen=True)
+class KerasFile:
+    """An open Keras file.
+
+    Attributes:
+        config: the model as JSON says it.
+        keras_version: of the Keras that wrote the file; empty if it does not say.
+        weights: the HDF5 file with the weights.
+        is_archive: a ``.keras``, whose weights are laid out otherwise than those of an ``.h5``.
+    """
+
+    config: dict[str, Any]
+    keras_version: str
+    weights: Hdf5File
+    is_archive: bool
+
+
+@contextmanager
+def open_keras(path: Path) -> Iterator[KerasFile]:
+    """Open a ``.keras`` or ``.h5`` file for as long as the context lasts.
+
+    Raises:
+        UsageError: there is no such file.
+        OutputError: it cannot be opened.
+        ModelError: it is not a Keras model, or not a safe one.
+        OSError, ValueError, zipfile.BadZipFile, …: it is damaged.
+    """
+    with _open(path) as stream:
+        magic = _checked_magic(path, stream.read(16))
+        stream.seek(0)
+        if magic == ZIP_MAGIC:
+            config, metadata, weights = _read_archive(stream)
+            version = str(_parsed(metadata).get("keras_version", ""))
+            with _hdf5(BytesIO(weights)) as file:
+                yield KerasFile(_parsed(config), version, file, is_archive=True)
+        else:
+            with mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
+                check_string_heaps(content)
+            with _hdf5(stream) as file:
+                text = file.text("", "model_config")
+                if text is None:
+                    raise ModelError("it holds weights without the model they belong to", fix=SAVE_AGAIN)
+                yield KerasFile(_parsed(text), file.text("", "keras_version") or "", file, is_archive=False)
+
+
+@contextmanager
+def _hdf5(stream: BinaryIO) -> Iterator[Hdf5File]:
+    import h5py
+
+    with h5py.File(stream, "r") as file:
+        yield Hdf5File(file)
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.is_dir():
+        if (path / "saved_model.pb").exists():
+            raise ModelError("it is a SavedModel, which is a program, not data", fix=FROM_SAVED_MODEL)
+        raise ModelError("it is a directory, not a Keras model", fix="Name a .keras or .h5 file.")
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise UsageError("it does not exist", fix="Name a .keras or .h5 file.") from None
+    except OSError as error:
+        raise OutputError(f"it cannot be read: {error.strerror}", fix="Check its permissions.") from error
+
+
+def _checked_magic(path: Path, head: bytes) -> bytes:
+    """What the file begins with, if that is what its name promises."""
+    expected = EXPECTED_MAGIC.get(path.suffix.lower())
+    for magic in (ZIP_MAGIC, HDF5_MAGIC):
+        if head.startswith(magic) and expected in (None, magic):
+            return magic
+    raise ModelError(f"by its content it is {_described(head)}, not a Keras model", fix=SAVE_AGAIN)
+
+
+def _described(head: bytes) -> str:
+    if not head:
+        return "empty"
+    if head.startswith(HDF5_MAGIC):
+        return "HDF5 (a legacy .h5 file, if it is a model)"
+    if head.startswith(b"PK"):
+        return "a zip"
+    if head[0] == 0x80 and head[1:2] <= b"\x05":
+        return "a pickle"
+    if head[4:8] == b"TFL3":
+        return "a TFLite model"
+    return "text" if head.isascii() and b"\0" not in head else "of an unknown format"
+
+
+def _read_archive(stream: BinaryIO) -> tuple[bytes, bytes, bytes]:
+    with zipfile.ZipFile(stream) as archive:
+        members = archive.infolist()
+        _check_members(members)
+        missing = {CONFIG, METADATA, WEIGHTS} - {member.filename for member in members}
+        if missing:
+            raise ModelError(f"it is a zip without {', '.join(sorted(missing))}, not a Keras model", fix=SAVE_AGAIN)
+        if max(archive.getinfo(name).file_size for name in (CONFIG, METADATA)) > CONFIG_LIMIT:
+            raise ModelError(f"its {CONFIG} or {METADATA} is over {CONFIG_LIMIT >> 20} MiB", fix=SAVE_AGAIN)
+        return archive.read(CONFIG), archive.read(METADATA), archive.read(WEIGHTS)
+
+
+def _check_members(members: list[zipfile.ZipInfo]) -> None:
+    """Refuse an archive that Keras cannot have written, by its directory alone."""
+    for name, count in Counter(member.filename for member in members).items():
+        if count > 1:
+            raise ModelError(f"it holds {name!r} {count} times", fix=SAVE_AGAIN)
+    for member in members:
+        parts = PurePosixPath(member.filename.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts:
+            raise ModelError(f"its member {member.filename!r} points outside the archive", fix=SAVE_AGAIN)
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ModelError(
+                f"its member {member.filename!r} is compressed in a way that Keras does not", fix=SAVE_AGAIN
+            )
+        if member.file_size > EXPANSION_FLOOR and member.file_size > EXPANSION_LIMIT * member.compress_size:
+            raise ModelError(
+                f"its member {member.filename!r} claims {member.file_size} bytes in {member.compress_size} stored "
+                "ones: a decompression bomb",
+                fix=SAVE_AGAIN,
+            )
+    if sum(member.file_size for member in members) > ARCHIVE_LIMIT:
+        raise ModelError(f"its members claim more than {ARCHIVE_LIMIT >> 30} GiB", fix=SAVE_AGAIN)
+
+
+def _parsed(text: str | bytes) -> dict[str, Any]:
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError("the configuration is not a JSON object")
+    return document

@@ -1,0 +1,227 @@
+"""Keras' ways to write down a model, read into one.
+
+=====================  ==========================================  ===================================
+                       Keras 3                                     Keras 2 (``tf_keras``)
+=====================  ==========================================  ===================================
+shape of an input      ``batch_shape``                             ``batch_input_shape``
+a call of a layer      ``{"args": [tensor…], "kwargs": {…}}``      ``[[layer, call, output, {…}]…]``
+a tensor               ``{"class_name": "__keras_tensor__", …}``   ``[layer, call, output, {…}]``
+=====================  ==========================================  ===================================
+
+Calls of a layer are counted from 0, except that a model used as a layer has been called once before, on its own
+inputs: Keras 2 counts that call, Keras 3 counts it only where it lists the outputs of the outer model.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from edgex.errors import ModelError
+
+Config = Mapping[str, Any]
+
+FUNCTIONAL = ("Functional", "Model")
+MODELS = (*FUNCTIONAL, "Sequential")
+OPERATORS = ("Add", "Multiply")
+"""Keras 3 writes ``a + b`` and ``a * b`` as operations of ``keras.ops`` with the names of layers that do the same."""
+
+CUSTOM_CODE = ("Lambda", "__lambda__", "function")
+
+
+class TensorRef(NamedTuple):
+    """A tensor: which output of which call of which layer. All count from 0."""
+
+    layer: str
+    call: int
+    output: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer, or a model used as one, and the tensors it is called on, call by call."""
+
+    class_name: str
+    name: str
+    config: Config
+    calls: tuple[tuple[TensorRef, ...], ...]
+    model: "Model | None" = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A Functional model; a Sequential one is read as a chain."""
+
+    name: str
+    layers: tuple[Layer, ...]
+    inputs: tuple[TensorRef, ...]
+    outputs: tuple[TensorRef, ...]
+
+
+def parse_model(document: Config, supported: Collection[str]) -> Model:
+    """Read a model's configuration.
+
+    Args:
+        document: ``config.json`` of a ``.keras`` file, or ``model_config`` of an ``.h5``.
+        supported: class names of the layers that can be read.
+
+    Raises:
+        ModelError: a layer is not supported, or anything brings code of its own; names it.
+        KeyError, TypeError, ValueError, …: the configuration is damaged.
+    """
+    if document["class_name"] not in MODELS:
+        raise ModelError(
+            f"it is a {document['class_name']}, neither Functional nor Sequential",
+            fix="Rebuild it as keras.Model(inputs, outputs), load its weights, and save that.",
+        )
+    fix = f"edgex runs no code from a file. Build the model from: {', '.join(sorted(supported))}."
+    _refuse_custom_objects(document, fix)
+    return _Parser(frozenset(supported), fix).model(document)
+
+
+def _refuse_custom_objects(document: Config, fix: str) -> None:
+    """Refuse whatever is not Keras' own, wherever it stands, except in what only training uses."""
+    pending: list[tuple[str, Any]] = [("the model", document)]
+    while pending:
+        owner, item = pending.pop()
+        if isinstance(item, dict):
+            class_name = item.get("class_name")
+            if isinstance(class_name, str):
+                config = item.get("config")
+                if isinstance(config, dict) and "name" in config:
+                    owner = f"{class_name} {config['name']!r}"
+                registered = str(item.get("registered_name") or class_name)
+                package = str(item.get("module") or "keras").split(".")[0]
+                if class_name in CUSTOM_CODE or ">" in registered or package not in ("keras", "tf_keras"):
+                    raise ModelError(f"{owner} has code of its own ({_custom_name(item)})", fix=fix)
+            pending += [(owner, value) for key, value in item.items() if key != "compile_config"]
+        elif isinstance(item, list):
+            pending += [(owner, value) for value in item]
+
+
+def _custom_name(item: Config) -> str:
+    config = item.get("config")
+    return f"function {config}" if isinstance(config, str) else str(item.get("registered_name") or item["class_name"])
+
+
+@dataclass(frozen=True)
+class _Parser:
+    supported: frozenset[str]
+    fix: str
+
+    def model(self, document: Config) -> Model:
+        if document["class_name"] == "Sequential":
+            return self._sequential(document["config"])
+        return self._functional(document["config"])
+
+    def _functional(self, config: Config) -> Model:
+        documents = {_name(document): document for document in config["layers"]}
+        if len(documents) < len(config["layers"]):
+            raise ValueError("two layers have the same name")
+
+        def resolve(refs: Iterator[TensorRef], *, listed_as_output: bool = False) -> tuple[TensorRef, ...]:
+            return tuple(
+                ref._replace(call=ref.call - _own_calls(documents[ref.layer], listed_as_output)) for ref in refs
+            )
+
+        layers = tuple(
+            self._layer(document, (resolve(_call(document, call)) for call in document["inbound_nodes"]))
+            for document in documents.values()
+        )
+        return Model(
+            name=config["name"],
+            layers=layers,
+            inputs=resolve(_references(config["input_layers"]), listed_as_output=True),
+            outputs=resolve(_references(config["output_layers"]), listed_as_output=True),
+        )
+
+    def _sequential(self, config: Config) -> Model:
+        layers: list[Layer] = []
+        for document in _with_input(config):
+            calls = ((TensorRef(layers[-1].name, 0, 0),),) if layers else ()
+            layers.append(self._layer(document, calls))
+        first, last = TensorRef(layers[0].name, 0, 0), TensorRef(layers[-1].name, 0, 0)
+        return Model(config["name"], tuple(layers), (first,), (last,))
+
+    def _layer(self, document: Config, calls: Iterable[tuple[TensorRef, ...]]) -> Layer:
+        class_name, name = document["class_name"], _name(document)
+        if class_name in MODELS:
+            return Layer(class_name, name, document["config"], tuple(calls), self.model(document))
+        is_operation = str(document.get("module")).startswith("keras.src.ops")
+        if class_name not in self.supported or (is_operation and class_name not in OPERATORS):
+            raise ModelError(f"the layer {name!r} is a {class_name}, which edgex does not support", fix=self.fix)
+        return Layer(class_name, name, document["config"], tuple(calls))
+
+
+def _name(document: Config) -> str:
+    return str(document.get("name") or document["config"]["name"])
+
+
+def _with_input(config: Config) -> list[Config]:
+    """The layers of a Sequential model with an InputLayer first, which older files leave to the layer after it."""
+    documents = list(config["layers"])
+    first = documents[0]
+    if first["class_name"] == "InputLayer":
+        return documents
+    shape = first["config"].get("batch_input_shape") or config.get("build_input_shape")
+    name = f"{_name(first)}_input"
+    return [{"class_name": "InputLayer", "config": {"name": name, "batch_shape": shape}}, *documents]
+
+
+def _own_calls(document: Config, listed_as_output: bool) -> int:
+    """How many calls that a model made on its own inputs are counted where the model is referred to as a layer."""
+    if document["class_name"] not in MODELS:
+        return 0
+    is_functional = document["class_name"] in FUNCTIONAL
+    if any(isinstance(call, dict) for call in document["inbound_nodes"]):
+        return int(is_functional and listed_as_output)
+    first = document["config"]["layers"][0]
+    return int(is_functional or first["class_name"] == "InputLayer" or "batch_input_shape" in first["config"])
+
+
+def _call(document: Config, call: Any) -> Iterator[TensorRef]:
+    """The tensors that one call of a layer reads."""
+    if isinstance(call, dict):
+        # Keras 3 notes training=True for every augmentation, as it is their default, and predicts without them
+        augments = document["class_name"].startswith("Random")
+        _check_arguments(document, {**call["kwargs"], "training": None} if augments else call["kwargs"])
+        yield from _tensors(document, call["args"])
+        return
+    for entry in [call] if isinstance(call[0], str) else call:
+        layer, node, output, *arguments = entry
+        for keywords in arguments:
+            _check_arguments(document, keywords)
+        yield TensorRef(layer, node, output)
+
+
+def _tensors(document: Config, argument: Any) -> Iterator[TensorRef]:
+    if isinstance(argument, list):
+        for item in argument:
+            yield from _tensors(document, item)
+    elif isinstance(argument, dict) and argument.get("class_name") == "__keras_tensor__":
+        yield TensorRef(*argument["config"]["keras_history"])
+    else:
+        raise ModelError(
+            f"the layer {_name(document)!r} ({document['class_name']}) is called on {argument!r}, not on tensors alone",
+            fix="Put constants into a Rescaling layer.",
+        )
+
+
+def _check_arguments(document: Config, keywords: Config) -> None:
+    """``training=False`` and empty masks are what inference does anyway."""
+    unusual = [key for key, value in keywords.items() if value is not None and (key, value) != ("training", False)]
+    if unusual:
+        raise ModelError(
+            f"the layer {_name(document)!r} ({document['class_name']}) is called with {', '.join(unusual)}",
+            fix="Call it on tensors alone.",
+        )
+
+
+def _references(structure: Any) -> Iterator[TensorRef]:
+    """Tensors in ``input_layers`` or ``output_layers``: one, a list, or a dict of them."""
+    if isinstance(structure, dict):
+        structure = list(structure.values())
+    if isinstance(structure[0], str):
+        yield TensorRef(*structure)
+        return
+    for item in structure:
+        yield from _references(item)

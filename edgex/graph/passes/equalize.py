@@ -1,0 +1,65 @@
+"""Equalize depthwise→pointwise: even out the channels between the two halves of a separable convolution.
+
+Nothing nonlinear lies between them, so a channel may be divided by any positive number in the depthwise kernel and
+multiplied by it in the pointwise kernel's input: the function stays exactly the same, while the tensor between the
+two, which has one scale for all its channels, quantizes better. The idea is cross-layer equalization (Nagel et al.
+2019, arXiv:1906.04721); here the factors come from activations, since the weights have a scale per channel anyway.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgex.graph.ir import Array, Conv2D, DepthwiseConv2D, Graph, Node
+from edgex.graph.passes.result import PassResult
+
+LEAST_FACTOR = 1e-3
+"""A channel that hardly ever fires is treated as if it reached this share of the farthest one."""
+
+
+def equalizable(graph: Graph) -> Mapping[str, str]:
+    """Depthwise node name → name of the pointwise convolution that alone reads it."""
+    pairs = {}
+    for node in graph.nodes:
+        reader = graph.sole_consumer(node.name) if isinstance(node.op, DepthwiseConv2D) else None
+        if reader is not None and _is_pointwise(reader):
+            pairs[node.name] = reader.name
+    return pairs
+
+
+def equalize_depthwise(graph: Graph, magnitudes: Mapping[str, Array]) -> PassResult:
+    """Scale each depthwise output channel into the pointwise's input weights, until all reach equally far.
+
+    Args:
+        graph: with separable convolutions split and batch norm folded.
+        magnitudes: depthwise node name → typical largest absolute activation of each of its channels, (channels,).
+            Nodes that are missing stay as they are.
+    """
+    pairs = equalizable(graph)
+    replacements: dict[str, list[Node]] = {}
+    kept: dict[str, str] = {}
+    for name, reach in magnitudes.items():
+        if not reach.max() > 0:
+            kept[name] = "no channel carries anything"
+            continue
+        factors = np.maximum(reach, LEAST_FACTOR * reach.max()).astype(np.float64)
+        factors /= np.exp(np.log(factors).mean())
+        pointwise = graph[pairs[name]]
+        kernel = pointwise.params["kernel"] * factors[:, np.newaxis].astype(np.float32)
+        replacements[name] = [_divided(graph[name], factors)]
+        replacements[pointwise.name] = [pointwise.with_params(kernel=kernel)]
+    changed = tuple(name for name in magnitudes if name not in kept)
+    return PassResult(graph.rewrite(replacements), changed, kept)
+
+
+def _is_pointwise(node: Node) -> bool:
+    return isinstance(node.op, Conv2D) and node.params["kernel"].shape[:2] == (1, 1) and node.op.groups == 1
+
+
+def _divided(depthwise: Node, factors: NDArray[np.float64]) -> Node:
+    kernel = depthwise.params["kernel"]
+    params = {"kernel": (kernel / factors.reshape(kernel.shape[2:])).astype(np.float32)}
+    if "bias" in depthwise.params:
+        params["bias"] = (depthwise.params["bias"] / factors).astype(np.float32)
+    return depthwise.with_params(**params)

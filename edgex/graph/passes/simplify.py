@@ -1,0 +1,64 @@
+"""Passes that bring a graph as read into the few forms that planners and writers know. All are exact."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from edgex.graph.ir import Add, Conv2D, Dense, DepthwiseConv2D, Graph, Identity, Node, Reshape, SeparableConv2D
+from edgex.graph.passes.result import PassResult
+
+
+def drop_identities(graph: Graph) -> PassResult:
+    """Remove what does nothing at inference: dropout, noise, linear activations."""
+    dropped = [node for node in graph.nodes if isinstance(node.op, Identity)]
+    renamed = {node.name: node.inputs[0] for node in dropped}
+    return PassResult(graph.rewrite(dict.fromkeys(renamed, ()), renamed), tuple(renamed))
+
+
+def split_separable(graph: Graph) -> PassResult:
+    """Split each separable convolution into ``.depthwise`` and ``.pointwise``, which is what devices run."""
+    replacements: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        if not isinstance(node.op, SeparableConv2D):
+            continue
+        op = DepthwiseConv2D(node.op.strides, node.op.padding, node.op.dilation)
+        depthwise = Node(f"{node.name}.depthwise", op, node.inputs, {"kernel": node.params["depthwise"]})
+        pointwise = {"kernel": node.params["pointwise"]} | {k: v for k, v in node.params.items() if k == "bias"}
+        replacements[node.name] = [depthwise, Node(f"{node.name}.pointwise", Conv2D(), (depthwise.name,), pointwise)]
+    renamed = {name: nodes[-1].name for name, nodes in replacements.items()}
+    return PassResult(graph.rewrite(replacements, renamed), tuple(replacements))
+
+
+def dense_to_pointwise(graph: Graph) -> PassResult:
+    """Write a dense layer over an image as the 1×1 convolution that it is; of any other list of vectors, make one."""
+    replacements: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        shape = graph.shapes[node.name]
+        if not isinstance(node.op, Dense) or len(shape) == 1:
+            continue
+        pointwise = replace(node, op=Conv2D()).with_params(kernel=node.params["kernel"][np.newaxis, np.newaxis])
+        if len(shape) == 3:
+            replacements[node.name] = [pointwise]
+            continue
+        *positions, features = graph.shapes[node.inputs[0]]
+        image = Node(f"{node.name}.image", Reshape((math.prod(positions), 1, features)), node.inputs)
+        pointwise = replace(pointwise, name=f"{node.name}.pointwise", inputs=(image.name,))
+        replacements[node.name] = [image, pointwise, Node(node.name, Reshape(shape), (pointwise.name,))]
+    return PassResult(graph.rewrite(replacements), tuple(replacements))
+
+
+def binary_adds(graph: Graph) -> PassResult:
+    """Write a sum of many as a chain of sums of two, which is what INT8 kernels take."""
+    replacements: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        if not isinstance(node.op, Add) or len(node.inputs) == 2:
+            continue
+        *partial, last = node.inputs[1:]
+        chain: list[Node] = []
+        total = node.inputs[0]
+        for position, name in enumerate(partial, start=1):
+            chain.append(Node(f"{node.name}.{position}", Add(), (total, name)))
+            total = chain[-1].name
+        replacements[node.name] = [*chain, Node(node.name, Add(), (total, last))]
+    return PassResult(graph.rewrite(replacements), tuple(replacements))

@@ -1,0 +1,214 @@
+"""Reading a Keras model into a graph, as data: no Keras, no TensorFlow, no code from the file."""
+
+import logging
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from heapq import heappop, heappush
+from itertools import chain, count
+from pathlib import Path
+
+from edgex.errors import EdgexError, ModelError, UsageError
+from edgex.graph.ir import Graph, Input, Node
+from edgex.graph.keras_archive import SAVE_AGAIN, open_keras
+from edgex.graph.keras_config import Layer, Model, parse_model
+from edgex.graph.keras_layers import LAYERS, Call, read_call
+from edgex.graph.keras_weights import LayerPath, Weights, read_weights
+from edgex.graph.shapes import Shape
+
+CALL_LIMIT = 20_000
+"""Layer calls of one model. Models within models, each called twice, could ask for any number of them."""
+
+DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What zipfile, json, h5py and our own parsing raise on bytes that no Keras wrote."""
+
+CallId = tuple[str, int]
+
+_log = logging.getLogger(__name__)
+
+
+def read_keras(path: Path, *, input_size: int | None = None) -> Graph:
+    """Read a ``.keras`` or ``.h5`` file of Keras 3 or tf_keras.
+
+    Functional and Sequential models; models inside them are flattened. Layer names are kept. Where a name is taken,
+    a layer of an inner model becomes ``inner/layer``, and the second call of a shared layer ``layer_1``. What leads
+    to no output is left out. Weights become float32, whatever they were saved as.
+
+    Args:
+        path: the file.
+        input_size: height and width to give to the input images, in pixels, instead of those in the file.
+
+    Raises:
+        UsageError: there is no such file; the size of the images is open and not given; or the model cannot take
+            the size given.
+        ModelError: not a Keras model, damaged, unsafe, or with something that is not supported; names it.
+        OutputError: the file cannot be opened.
+    """
+    if input_size is not None and input_size < 1:
+        raise UsageError(f"The input size {input_size} is not positive.", fix="Give it in pixels, like 299.")
+    with _naming(path), open_keras(path) as file:
+        model = parse_model(file.config, LAYERS)
+        for policy in sorted(_short_float_policies(model)):
+            _log.warning("%s was built with the dtype policy %s; edgex reads it as float32.", path, policy)
+        weights = read_weights(model, file)
+        return _Builder(weights, not file.keras_version.startswith("3"), input_size).graph(model)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in every error, and turn what damaged bytes raise into ModelError."""
+    try:
+        yield
+    except EdgexError as error:
+        raise type(error)(f"{path}: {error.message}.", fix=error.fix) from error.__cause__
+    except DAMAGE as error:
+        raise ModelError(f"{path}: it is damaged ({type(error).__name__}: {error}).", fix=SAVE_AGAIN) from error
+
+
+def _short_float_policies(model: Model) -> set[str]:
+    """Policies like ``mixed_float16`` and ``bfloat16`` among the layers."""
+    policies: set[str] = set()
+    for layer in model.layers:
+        dtype = layer.config.get("dtype")
+        name = str(dtype["config"]["name"] if isinstance(dtype, dict) else dtype)
+        if layer.model:
+            policies |= _short_float_policies(layer.model)
+        elif layer.class_name != "InputLayer" and "float16" in name:
+            policies.add(name)
+    return policies
+
+
+@dataclass
+class _Builder:
+    """Runs a model's layer calls in order and collects the nodes that they become."""
+
+    weights: Weights
+    keras_2: bool
+    input_size: int | None
+    nodes: list[Node] = field(default_factory=list)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+    calls: int = 0
+
+    def graph(self, model: Model) -> Graph:
+        self.names.update(layer.name for layer in model.layers)
+        layers = {layer.name: layer for layer in model.layers}
+        inputs = [self._input(layers[ref.layer]) for ref in model.inputs]
+        outputs = self._model(model, (), "", inputs)
+        return Graph(model.name, _needed(self.nodes, outputs), outputs)
+
+    def _input(self, layer: Layer) -> str:
+        batch_shape = layer.config.get("batch_shape", layer.config.get("batch_input_shape"))
+        if batch_shape is None:
+            raise ModelError("it was saved before it was built, without the shape of its input", fix=SAVE_AGAIN)
+        shape = tuple(batch_shape[1:])
+        if len(shape) == 3 and self.input_size is not None:
+            shape = (self.input_size, self.input_size, shape[2])
+        if len(shape) == 3 and None in shape[:2]:
+            raise UsageError(
+                f"the height and width of its input {layer.name!r} are open", fix="Give them with --input-size N."
+            )
+        if not all(size > 0 for size in shape):
+            raise ValueError(f"the input {layer.name!r} has the shape {shape}")
+        self._append(Node(layer.name, Input(shape)))
+        return layer.name
+
+    def _model(self, model: Model, path: LayerPath, prefix: str, inputs: Sequence[str]) -> tuple[str, ...]:
+        """Call a model on tensors; returns the tensors that it makes.
+
+        Args:
+            path: names of the models around its layers.
+            prefix: what sets its layers' names apart where they are taken.
+        """
+        tensors: dict[CallId, tuple[str, ...]] = {
+            (ref.layer, 0): (name,) for ref, name in zip(model.inputs, inputs, strict=True)
+        }
+        layers = {layer.name: layer for layer in model.layers}
+        for name, number in _call_order(model):
+            layer = layers[name]
+            read = tuple(tensors[ref.layer, ref.call][ref.output] for ref in layer.calls[number])
+            self.calls += 1
+            if self.calls > CALL_LIMIT:
+                raise ModelError(f"its layers are called more than {CALL_LIMIT} times", fix=SAVE_AGAIN)
+            if layer.model is None:
+                tensors[name, number] = (self._layer(layer, path, self._name(layer, prefix, number), read),)
+            else:
+                inner = f"{prefix}{name}_{number}/" if number else f"{prefix}{name}/"
+                tensors[name, number] = self._model(layer.model, (*path, name), inner, read)
+        return tuple(tensors[ref.layer, ref.call][ref.output] for ref in model.outputs)
+
+    def _layer(self, layer: Layer, path: LayerPath, name: str, inputs: tuple[str, ...]) -> str:
+        """Call a layer on tensors; returns the tensor that it makes."""
+        shapes = tuple(self.shapes[read] for read in inputs)
+        call = Call(layer, name, inputs, shapes, self.weights.get((*path, layer.name), {}), self.keras_2)
+        try:
+            for node in read_call(call):
+                self._append(node)
+        except ValueError as error:
+            problem = f"the layer {layer.name!r} ({layer.class_name}) does not fit: {error}"
+            if self.input_size is None:
+                raise ModelError(problem, fix="Check in Keras that the model runs, and save it again.") from error
+            size = f"{self.input_size}×{self.input_size}"
+            raise UsageError(
+                f"it cannot take images of {size}: {problem}", fix="Choose another --input-size."
+            ) from error
+        return self.nodes[-1].name
+
+    def _append(self, node: Node) -> None:
+        sources = [Node(name, Input(self.shapes[name])) for name in dict.fromkeys(node.inputs)]
+        self.shapes[node.name] = Graph("", (*sources, node), (node.name,)).shapes[node.name]
+        self.nodes.append(node)
+
+    def _name(self, layer: Layer, prefix: str, number: int) -> str:
+        """The layer's own name if it is free; a layer of the outermost model always gets it."""
+        if not prefix and not number:
+            return layer.name
+        numbered = (f"{layer.name}_{n}" for n in count(max(number, 1)))
+        name = next(name for name in chain((layer.name, prefix + layer.name), numbered) if name not in self.names)
+        self.names.add(name)
+        return name
+
+
+def _call_order(model: Model) -> Iterator[CallId]:
+    """All layer calls of a model, each after those whose tensors it reads, otherwise in the order of the file."""
+    reads = {
+        (layer.name, number): [(ref.layer, ref.call) for ref in refs]
+        for layer in model.layers
+        for number, refs in enumerate(layer.calls)
+    }
+    position = {call: index for index, call in enumerate(reads)}
+    sorter = TopologicalSorter(reads)
+    sorter.prepare()
+    ready: list[tuple[int, CallId]] = []
+    while sorter.is_active():
+        for call in sorter.get_ready():
+            heappush(ready, (position.get(call, -1), call))
+        _, call = heappop(ready)
+        if call in reads:
+            yield call
+        sorter.done(call)
+
+
+def _needed(nodes: Sequence[Node], outputs: Iterable[str]) -> tuple[Node, ...]:
+    """The nodes that the outputs depend on, and all inputs."""
+    needed = set(outputs)
+    for node in reversed(nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    return tuple(node for node in nodes if node.name in needed or isinstance(node.op, Input))

@@ -1,0 +1,82 @@
+"""What a model is made of: parameters, multiply-accumulates, memory, layer by layer."""
+
+import math
+from dataclasses import dataclass
+
+from edgex.graph.ir import BatchNorm, Conv2D, Dense, DepthwiseConv2D, Graph, Node, SeparableConv2D
+from edgex.graph.shapes import Shape
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One node of the graph as read.
+
+    Attributes:
+        op: its operation, as in :mod:`edgex.graph.ir`.
+        shape: of its output, without the batch axis.
+        macs: multiply-accumulates for one image.
+    """
+
+    name: str
+    op: str
+    shape: Shape
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Totals and layers of a model.
+
+    Attributes:
+        parameters: all weights, batch norm's statistics included, as Keras counts.
+        trainable_parameters: without those statistics.
+        macs: multiply-accumulates for one image.
+        bytes: of the float32 weights.
+        largest_tensor: values in the largest activation.
+    """
+
+    parameters: int
+    trainable_parameters: int
+    macs: int
+    bytes: int
+    largest_tensor: int
+    layers: tuple[Layer, ...]
+
+
+def inspect_graph(graph: Graph) -> Inspection:
+    """Count a graph as read, before any pass."""
+    layers = tuple(
+        Layer(node.name, type(node.op).__name__, graph.shapes[node.name], _parameters(node), _macs(graph, node))
+        for node in graph.nodes
+    )
+    parameters = sum(layer.parameters for layer in layers)
+    statistics = sum(
+        node.params["mean"].size + node.params["variance"].size
+        for node in graph.nodes
+        if isinstance(node.op, BatchNorm)
+    )
+    return Inspection(
+        parameters=parameters,
+        trainable_parameters=parameters - statistics,
+        macs=sum(layer.macs for layer in layers),
+        bytes=4 * parameters,
+        largest_tensor=max(math.prod(layer.shape) for layer in layers),
+        layers=layers,
+    )
+
+
+def _parameters(node: Node) -> int:
+    return sum(array.size for array in node.params.values())
+
+
+def _macs(graph: Graph, node: Node) -> int:
+    """Each weight of a convolution works once at every position of its output."""
+    positions = math.prod(graph.shapes[node.name][:-1])
+    match node.op:
+        case Conv2D() | DepthwiseConv2D() | Dense():
+            return positions * node.params["kernel"].size
+        case SeparableConv2D():
+            return positions * (node.params["depthwise"].size + node.params["pointwise"].size)
+        case _:
+            return 0

@@ -1,0 +1,216 @@
+"""An ONNX file as its linter sees it: who makes each value, who reads it, and what is quantized how."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgex.errors import ModelError, OutputError
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+DEFAULT_DOMAINS = ("", "ai.onnx")
+LEAST_INPUTS = dict.fromkeys(("Conv", "ConvTranspose", "DequantizeLinear", "Gemm", "MatMul", "QuantizeLinear"), 2)
+
+
+class Quantizer(NamedTuple):
+    """A QuantizeLinear or DequantizeLinear.
+
+    Attributes:
+        node: itself.
+        stored: type of its integer side, e.g. ``int8``; None where the file does not say.
+        scale: its constant scale; None if it is computed while the model runs.
+        zero_point: its constant zero point, 0 if it has none; None if it is computed.
+        axis: that ``scale`` runs along, if it is a vector.
+        of_constant: what it quantizes is a weight or bias, not an activation.
+    """
+
+    node: "NodeProto"
+    stored: str | None
+    scale: NDArray[Any] | None
+    zero_point: NDArray[Any] | None
+    axis: int
+    of_constant: bool
+
+    @property
+    def is_dequantizer(self) -> bool:
+        return self.node.op_type == "DequantizeLinear"
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxFile:
+    """A model read from ``path``; see :func:`read_onnx_file`."""
+
+    path: Path
+    model: "ModelProto"
+
+    @cached_property
+    def nodes(self) -> tuple["NodeProto", ...]:
+        return tuple(self.model.graph.node)
+
+    @cached_property
+    def opset(self) -> int:
+        """Of the default domain, 0 if the file imports none."""
+        return max((entry.version for entry in self.model.opset_import if entry.domain in DEFAULT_DOMAINS), default=0)
+
+    @cached_property
+    def producers(self) -> dict[str, "NodeProto"]:
+        """Value → the node that makes it."""
+        return {value: node for node in self.nodes for value in node.output if value}
+
+    @cached_property
+    def readers(self) -> dict[str, list["NodeProto"]]:
+        """Value → the nodes that read it."""
+        readers: dict[str, list[NodeProto]] = {}
+        for node in self.nodes:
+            for value in node.input:
+                readers.setdefault(value, []).append(node)
+        return readers
+
+    @cached_property
+    def constants(self) -> dict[str, "TensorProto"]:
+        """Initializers and the outputs of Constant nodes."""
+        constants = {tensor.name: tensor for tensor in self.model.graph.initializer}
+        for node in self.nodes:
+            for attribute in node.attribute:
+                if node.op_type == "Constant" and attribute.name == "value":
+                    constants[node.output[0]] = attribute.t
+        return constants
+
+    def array(self, value: str) -> NDArray[Any] | None:
+        """A constant's elements; None if ``value`` is no constant."""
+        from onnx import numpy_helper
+
+        if value not in self.constants:
+            return None
+        try:
+            return numpy_helper.to_array(self.constants[value], base_dir=str(self.path.parent))
+        except Exception as error:  # whatever onnx raises about a tensor, the file is at fault
+            raise ModelError(f"{self.path} is damaged: the constant {value!r} cannot be read, {error}.") from error
+
+    @cached_property
+    def quantizers(self) -> dict[str, Quantizer]:
+        """Output value → the QuantizeLinear or DequantizeLinear that makes it, in the file's order."""
+        quantizers: dict[str, Quantizer] = {}
+        for node in self.nodes:
+            if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.domain in DEFAULT_DOMAINS:
+                source = quantizers.get(node.input[0])
+                zero_point = "".join(node.input[2:])  # optional, and the last input
+                quantizers[node.output[0]] = Quantizer(
+                    node=node,
+                    stored=self._stored_type(node, source, zero_point),
+                    scale=self.array(node.input[1]),
+                    zero_point=self.array(zero_point) if zero_point else np.zeros((), np.int8),
+                    axis=next((entry.i for entry in node.attribute if entry.name == "axis"), 1),
+                    of_constant=node.input[0] in self.constants or (source is not None and source.of_constant),
+                )
+        return quantizers
+
+    def dequantizer(self, value: str) -> Quantizer | None:
+        """The DequantizeLinear that makes ``value``, or None if something else does."""
+        quantizer = self.quantizers.get(value)
+        return quantizer if quantizer is not None and quantizer.is_dequantizer else None
+
+    def is_constant(self, value: str) -> bool:
+        """Whether ``value`` is a weight or bias, dequantized or not."""
+        return value in self.constants or (value in self.quantizers and self.quantizers[value].of_constant)
+
+    def constant_shape(self, value: str) -> tuple[int, ...]:
+        """Of a weight or bias, quantized or not."""
+        while value not in self.constants:
+            value = self.quantizers[value].node.input[0]
+        return tuple(self.constants[value].dims)
+
+    def _stored_type(self, node: "NodeProto", source: Quantizer | None, zero_point: str) -> str | None:
+        if node.op_type == "QuantizeLinear":
+            return self._element_type(zero_point) or "uint8"
+        return source.stored if source is not None else self._element_type(node.input[0], zero_point)
+
+    def _element_type(self, *values: str) -> str | None:
+        """Of the first that is a constant."""
+        from onnx import helper
+
+        for value in values:
+            if value in self.constants:
+                try:
+                    return str(helper.tensor_dtype_to_np_dtype(self.constants[value].data_type))
+                except KeyError:
+                    raise ModelError(f"{self.path} is damaged: the constant {value!r} has no type.") from None
+        return None
+
+
+def label(node: "NodeProto") -> str:
+    """A node's name, or if it has none that of what it makes."""
+    return str(node.name or node.output[0])
+
+
+def read_onnx_file(path: Path) -> OnnxFile:
+    """Parse ``path``; nothing in it is executed.
+
+    Raises:
+        OutputError: it cannot be read.
+        ModelError: it is no ONNX model, it is damaged, or it keeps weights anywhere but in a plain file beside itself.
+    """
+    from onnx import load_model_from_string
+
+    try:
+        model = load_model_from_string(path.read_bytes())
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error.strerror}.") from error
+    except Exception as error:  # protobuf's, for which there is no common public class
+        raise ModelError(f"{path} is not an ONNX model, or is damaged: {error}.", fix="Export it again.") from error
+    file = OnnxFile(path, model)
+    _refuse_incomplete(file)
+    for tensor in _tensors(model.graph):
+        _refuse_foreign_data(path, tensor)
+    return file
+
+
+def _refuse_incomplete(file: OnnxFile) -> None:
+    """A cut-off file can still parse: what it reads is then nowhere made. This also rules out circles."""
+    graph = file.model.graph
+    made = {value.name for value in graph.input} | set(file.constants) | {""}
+    made |= {tensor.values.name for tensor in graph.sparse_initializer}
+    missing: list[str] = []
+    for node in file.nodes:
+        missing += [value for value in node.input if value not in made]
+        made.update(node.output)
+    missing += [value.name for value in graph.output if value.name not in made]
+    if missing:
+        fault = f"nothing makes {', '.join(map(str, missing[:5]))} before it is read"
+    elif not graph.output or not file.opset or not all(node.output for node in file.nodes):
+        fault = "it has no operator set, or something without an output"
+    elif short := [label(node) for node in file.nodes if len(node.input) < LEAST_INPUTS.get(node.op_type, 0)]:
+        fault = f"{short[0]} reads too little"
+    else:
+        return
+    raise ModelError(f"{file.path} is not an ONNX model, or is damaged: {fault}.", fix="Export it again.")
+
+
+def _refuse_foreign_data(path: Path, tensor: "TensorProto") -> None:
+    from onnx import external_data_helper
+
+    if not external_data_helper.uses_external_data(tensor):
+        return
+    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    beside = path.parent / location
+    if Path(location).name != location or beside.is_symlink() or not beside.is_file():
+        raise ModelError(
+            f"{path} keeps the weights {tensor.name!r} in {location!r}, which is not a file in its own folder.",
+            fix="Save the model with its weights inside.",
+        )
+
+
+def _tensors(graph: "GraphProto") -> Iterator["TensorProto"]:
+    """Every tensor of a graph and of those in it."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)

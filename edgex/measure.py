@@ -1,0 +1,83 @@
+"""Accuracy of artifacts, by what the directory they lie in says of them."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgex.dataset import check_disjoint, open_dataset
+from edgex.errors import OutputError
+from edgex.evaluate import EvalResult, evaluate
+from edgex.manifest import MANIFEST_NAME, Manifest, read_manifest
+from edgex.pipeline import PLAN_NAME
+from edgex.preprocess import Preprocessing, Resize, Scale
+from edgex.runtime import open_runner
+
+
+def evaluate_artifacts(
+    paths: Sequence[Path],
+    data: str | Path,
+    *,
+    labels: Path | None = None,
+    preprocess: Scale | None = None,
+    resize: Resize | None = None,
+    max_bad: int = 0,
+    runtime: str | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[EvalResult]:
+    """Evaluate model files on labelled images, each preprocessed as its manifest says.
+
+    Args:
+        paths: ``.tflite`` and ``.onnx`` files, ours or not.
+        data: see :func:`edgex.dataset.open_dataset`; ``labels`` and ``max_bad`` are its.
+        preprocess: None for what the manifest beside a file says, or ``xception`` where there is none.
+        resize: None likewise, or ``stretch``.
+        runtime: see :func:`edgex.evaluate.evaluate`, as for the rest.
+
+    Raises:
+        UsageError: some of the images are among those that the artifacts were calibrated with.
+    """
+    dataset = open_dataset(data, role="evaluation", labels=labels, max_bad=max_bad)
+    for directory in dict.fromkeys(path.parent for path in paths):
+        check_disjoint(_calibrated_with(directory), dataset)
+    groups: dict[Preprocessing, list[Path]] = {}
+    for path in paths:
+        groups.setdefault(_preprocessing(path, preprocess, resize, runtime), []).append(path)
+    results = {
+        result.path: result
+        for preprocessing, group in groups.items()
+        for result in evaluate(group, dataset, preprocessing, runtime=runtime, threads=threads, progress=progress)
+    }
+    return [results[path] for path in paths]
+
+
+def _manifest(path: Path) -> Manifest | None:
+    """The manifest that speaks of an artifact, if there is one."""
+    if not (path.parent / MANIFEST_NAME).is_file():
+        return None
+    manifest = read_manifest(path.parent)
+    return manifest if any(artifact.path.name == path.name for artifact in manifest.artifacts) else None
+
+
+def _preprocessing(path: Path, scale: Scale | None, resize: Resize | None, runtime: str | None) -> Preprocessing:
+    manifest = _manifest(path)
+    if manifest is not None:
+        declared = Preprocessing.from_json(manifest.preprocessing, str(path.parent / MANIFEST_NAME))
+    else:
+        with open_runner(path, runtime=runtime, threads=1) as runner:
+            height, width, channels = runner.input_shape
+        declared = Preprocessing(size=(height, width), channels=channels)
+    return replace(declared, scale=scale or declared.scale, resize=resize or declared.resize)
+
+
+def _calibrated_with(directory: Path) -> set[str]:
+    """Content hashes of the images that the plan in a directory comes from."""
+    path = directory / PLAN_NAME
+    if not path.is_file():
+        return set()
+    try:
+        images = json.loads(path.read_text(encoding="utf-8"))["calibration"]["images"]
+        return {content for _, content in images}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise OutputError(f"{path} cannot be read: {error}.", fix="Write it anew with edgex quantize.") from error

@@ -1,0 +1,66 @@
+"""TOML files as frozen models that refuse what they don't know, in words a user can act on."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgex.errors import UsageError
+
+
+class StrictModel(BaseModel):
+    """Base of everything read from TOML: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Model = TypeVar("Model", bound=StrictModel)
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        UsageError: it cannot be read or is not TOML; says where.
+    """
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # of TOML's syntax or of UTF-8
+        raise UsageError(f"{file} is not TOML: {error}.", fix="Correct the file.") from error
+
+
+def validated(model: type[Model], document: dict[str, Any], file: Path, table: str = "") -> Model:
+    """``document``, found in ``table`` of ``file``, as a ``model``.
+
+    Raises:
+        UsageError: names file and key of every fault; for an unknown key it lists the valid ones.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        faults, fixes = [], []
+        for fault in error.errors():
+            key = ".".join([*filter(None, [table]), *map(str, fault["loc"])])
+            match fault["type"]:
+                case "extra_forbidden":
+                    faults.append(f"unknown key {key}")
+                    fixes.append(f"Valid keys there are {', '.join(_keys(model, fault['loc'][:-1]))}.")
+                case "missing":
+                    faults.append(f"{key} is missing")
+                case _:
+                    reason = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+                    faults.append(f"{key} is {fault['input']!r}, {reason}")
+        message = "; ".join(dict.fromkeys(faults))
+        raise UsageError(f"{file}: {message}.", fix=" ".join(dict.fromkeys(fixes)) or "Correct the file.") from error
+
+
+def _keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """The keys of the table that ``path`` leads to."""
+    for part in path:
+        annotation = model.model_fields[str(part)].annotation
+        choices = (annotation, *get_args(annotation))
+        model = next(choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel))
+    return list(model.model_fields)

@@ -1,0 +1,245 @@
+"""Runners give what the file says, in every runtime, and refuse with reasons."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from graphs import tiny_xception
+from onnx import TensorProto, helper, numpy_helper
+
+from edgex.errors import ModelError, OutputError, UsageError
+from edgex.graph.ir import Conv2D, Graph, Input, Node
+from edgex.plan import QuantizationPlan, Range
+from edgex.runtime import RUNTIMES, open_runner
+from edgex.write.onnx import OnnxForm, onnx_model
+from edgex.write.tflite import tflite_model
+
+PAIRS = [(runtime, suffix) for runtime, entry in RUNTIMES.items() for suffix in entry.suffixes]
+STEP = 1 / 127
+"""Of values in [-1, 1] in 8 bits."""
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return replace(tiny_xception(), outputs=("predictions",))
+
+
+@pytest.fixture(scope="module")
+def folder(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One graph in both formats, at paths that want care."""
+    folder = tmp_path_factory.mktemp("a folder\nof Zürich")
+    (folder / "tiny.onnx").write_bytes(onnx_model(graph).SerializeToString())
+    (folder / "tiny.tflite").write_bytes(tflite_model(graph))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _needs_runtime(request: pytest.FixtureRequest) -> None:
+    call = getattr(request.node, "callspec", None)
+    if call is not None and call.params.get("runtime") == "openvino":
+        pytest.importorskip("openvino", reason="OpenVINO is an extra")
+
+
+def images(count: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(1).uniform(-1, 1, (count, *shape)).astype(np.float32)
+
+
+def exit_code(error: pytest.ExceptionInfo[Exception]) -> int:
+    return int(error.value.exit_code)
+
+
+@pytest.mark.parametrize(("runtime", "suffix"), PAIRS)
+def test_describes_the_file(folder: Path, runtime: str, suffix: str) -> None:
+    with open_runner(folder / f"tiny{suffix}", runtime=runtime, threads=2) as runner:
+        assert (runner.runtime, runner.threads) == (runtime, 2)
+        assert (runner.input_shape, runner.input_dtype) == ((32, 32, 3), np.float32)
+        assert runner.output_shape == (10,)
+
+
+@pytest.mark.parametrize(("runtime", "suffix"), PAIRS)
+def test_runtimes_agree_at_any_batch_size(folder: Path, runtime: str, suffix: str) -> None:
+    batch = images(7, 32, 32, 3)
+    with open_runner(folder / "tiny.onnx", threads=1) as runner:
+        expected = np.concatenate([runner.run(image[np.newaxis]) for image in batch])
+    assert expected.std(axis=0).min() > 0.01, "the images must matter"
+    with open_runner(folder / f"tiny{suffix}", runtime=runtime, threads=2) as runner:
+        whole = runner.run(batch)
+        single = runner.run(batch[:1])
+    np.testing.assert_allclose(whole, expected, atol=1e-4)
+    np.testing.assert_allclose(single, expected[:1], atol=1e-4)
+
+
+def test_another_model_gives_another_result(folder: Path, graph: Graph, tmp_path: Path) -> None:
+    """The tolerance above tells models apart that differ in one bias."""
+    bias = graph["block1_conv1"].params["bias"] + np.float32(0.01)
+    changed = graph.rewrite({"block1_conv1": [graph["block1_conv1"].with_params(bias=bias)]})
+    (tmp_path / "changed.onnx").write_bytes(onnx_model(changed).SerializeToString())
+    batch = images(1, 32, 32, 3)
+    with (
+        open_runner(folder / "tiny.onnx", threads=1) as before,
+        open_runner(tmp_path / "changed.onnx", threads=1) as after,
+    ):
+        assert np.abs(before.run(batch) - after.run(batch)).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["int8.tflite", "int8.onnx", "uint8.onnx"])
+def test_integer_ends_take_and_give_real_values(tmp_path: Path, name: str) -> None:
+    """A convolution that copies its input, in 8 bits throughout, gives back what it is given, but for rounding."""
+    kernel = np.eye(3, dtype=np.float32).reshape(1, 1, 3, 3)
+    nodes = (Node("input", Input((4, 4, 3))), Node("copy", Conv2D(), ("input",), {"kernel": kernel}))
+    graph = Graph("copy", nodes, ("copy",))
+    plan = QuantizationPlan(
+        "asymmetric", {"input": Range(-128 * STEP, 127 * STEP), "copy": Range(-1, 1.5)}, {"copy": "int8"}
+    )
+    path = tmp_path / name
+    if path.suffix == ".onnx":
+        form = OnnxForm(activation_type=path.stem, integer_io=True)
+        path.write_bytes(onnx_model(graph, plan, form).SerializeToString())
+    else:
+        path.write_bytes(tflite_model(graph, plan, integer_io=True))
+    batch = images(2, 4, 4, 3)
+    with open_runner(path, threads=1) as runner:
+        assert runner.input_dtype == np.dtype(path.stem)
+        result = runner.run(batch)
+        np.testing.assert_allclose(result, batch, atol=1.2 * STEP)
+        integers = np.rint(batch / STEP) + (128 if path.stem == "uint8" else 0)
+        np.testing.assert_array_equal(runner.run(integers.astype(runner.input_dtype)), result)
+
+
+def test_integers_without_a_scale_are_refused(tmp_path: Path) -> None:
+    path = save_identity(tmp_path / "raw.onnx", ["N", 4, 4, 3], TensorProto.UINT8)
+    with open_runner(path, threads=1) as runner, pytest.raises(UsageError, match=r"raw\.onnx takes uint8"):
+        runner.run(images(1, 4, 4, 3))
+
+
+def save_identity(path: Path, shape: list[int | str], dtype: int = TensorProto.FLOAT, inputs: int = 1) -> Path:
+    """An ONNX file, not of edgex's making, whose first output is its first input."""
+    names = [f"input_{number}" for number in range(inputs)]
+    graph = helper.make_graph(
+        [helper.make_node("Identity", [names[0]], ["output"])],
+        "identity",
+        [helper.make_tensor_value_info(name, dtype, shape) for name in names],
+        [helper.make_tensor_value_info("output", dtype, None)],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_foreign_files_keep_their_layout_and_type(tmp_path: Path) -> None:
+    path = save_identity(tmp_path / "foreign.onnx", [1, 3, 8, 6], TensorProto.FLOAT16)
+    with open_runner(path, threads=1) as runner:
+        assert (runner.input_shape, runner.input_dtype) == ((3, 8, 6), np.float16)
+        assert runner.output_shape == (3, 8, 6)
+        with pytest.raises(ModelError, match=r"foreign\.onnx"):
+            runner.run(images(7, 3, 8, 6))
+
+
+@pytest.mark.parametrize(
+    ("shape", "inputs", "code", "words"),
+    [
+        (["N", "H", "W", 3], 1, 2, "--input-size"),
+        ([1, 8, 8, 3], 2, 3, "2 inputs"),
+        ([1], 1, 3, "no images"),
+    ],
+)
+def test_files_that_are_no_image_models(
+    tmp_path: Path, shape: list[int | str], inputs: int, code: int, words: str
+) -> None:
+    path = save_identity(tmp_path / "odd.onnx", shape, inputs=inputs)
+    with pytest.raises((ModelError, UsageError), match=words) as error:
+        open_runner(path, threads=1)
+    assert exit_code(error) == code
+    assert "odd.onnx" in str(error.value)
+
+
+@pytest.mark.parametrize(("runtime", "suffix"), PAIRS)
+@pytest.mark.parametrize("kept", [0, 10, 0.5, 0.99])
+def test_truncated_files_are_refused(folder: Path, tmp_path: Path, runtime: str, suffix: str, kept: float) -> None:
+    whole = (folder / f"tiny{suffix}").read_bytes()
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(whole[: kept if kept >= 1 else int(kept * len(whole))])
+    with pytest.raises(ModelError, match="cut"):
+        open_runner(path, runtime=runtime, threads=1)
+
+
+def test_external_data_outside_the_folder_is_refused(tmp_path: Path) -> None:
+    weights = np.arange(3 * 3, dtype=np.float32).reshape(3, 3)
+    (tmp_path / "secret.bin").write_bytes(weights.tobytes())
+    tensor = numpy_helper.from_array(weights, "weights")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": "../secret.bin", "offset": "0", "length": str(weights.nbytes)}.items():
+        tensor.external_data.add(key=key, value=value)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["input", "weights"], ["output"])],
+        "external",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", 3])],
+        [tensor],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "inner").mkdir()
+    path = tmp_path / "inner" / "external.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"external\.onnx"):
+        open_runner(path, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "runtime", "threads", "code", "words"),
+    [
+        ("tiny.onnx", "tensorrt", 1, 2, "litert, onnxruntime, openvino"),
+        ("tiny.onnx", "litert", 1, 2, "onnxruntime and openvino"),
+        ("model.keras", None, 1, 2, ".tflite or .onnx"),
+        ("tiny.onnx", None, 0, 2, "0 threads"),
+        ("absent.onnx", None, 1, 8, "absent.onnx is not a file"),
+    ],
+)
+def test_refuses_with_a_reason(
+    folder: Path, name: str, runtime: str | None, threads: int, code: int, words: str
+) -> None:
+    with pytest.raises((UsageError, OutputError)) as error:
+        open_runner(folder / name, runtime=runtime, threads=threads)
+    assert exit_code(error) == code
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "install"),
+    [
+        ("litert", "ai_edge_litert", "pip install ai-edge-litert"),
+        ("onnxruntime", "onnxruntime", "pip install onnxruntime"),
+        ("openvino", "openvino", "pip install 'edgex[openvino]'"),
+    ],
+)
+def test_says_how_to_install_what_is_missing(folder: Path, name: str, package: str, install: str) -> None:
+    program = f"""
+import sys
+sys.modules[{package!r}] = None  # as if it were not installed
+from pathlib import Path
+from edgex.errors import RuntimeMissingError
+from edgex.runtime import open_runner
+try:
+    open_runner(Path(sys.argv[1]), runtime={name!r}, threads=1)
+except RuntimeMissingError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+    path = folder / f"tiny{RUNTIMES[name].suffixes[0]}"
+    command = [sys.executable, "-c", program, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 6, done.stderr
+    assert install in done.stdout
+
+
+def test_importing_the_package_imports_no_runtime() -> None:
+    program = (
+        "import sys, edgex.runtime; print([n for n in ('onnx', 'onnxruntime', 'ai_edge_litert', 'openvino', "
+        "'tensorflow') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,223 @@
+"""Output directories: whole or not at all, whatever happens."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from outputs import fill_output
+
+from edgex.errors import OutputError
+from edgex.manifest import verify
+from edgex.output import replace_directory
+
+NOBODY = 65534
+
+
+def _write(path: Path, content: str = "model", then: Callable[[Path], object] = lambda _: None) -> None:
+    """Write one whole, and do something with the temporary directory before the end."""
+    with replace_directory(path) as work:
+        fill_output(work, content)
+        then(work)
+
+
+def _names(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()}
+
+
+# The directory appears whole or not at all
+
+
+def test_a_new_directory_appears_at_the_end(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with replace_directory(out) as work:
+        fill_output(work)
+        assert work.parent == tmp_path
+        assert not out.exists()
+    assert _names(out) == {"m.int8.onnx", "plan.json", "manifest.json"}
+    assert _names(tmp_path) == {"out"}
+
+
+def test_an_old_one_of_ours_is_replaced_whole(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _write(out, "old")
+    (out / "report.json").write_text("{}")
+    with replace_directory(out) as work:
+        fill_output(work, "new")
+        assert (out / "m.int8.onnx").read_text() == "old"
+    assert (out / "m.int8.onnx").read_text() == "new"
+    assert _names(out) == {"m.int8.onnx", "plan.json", "manifest.json"}
+    assert _names(tmp_path) == {"out"}
+
+
+@pytest.mark.parametrize("exception", [ValueError, KeyboardInterrupt, SystemExit])
+def test_an_exception_leaves_the_old_one(exception: type[BaseException], tmp_path: Path) -> None:
+    def interrupt(_: Path) -> None:
+        raise exception
+
+    out = tmp_path / "out"
+    _write(out, "old")
+    with pytest.raises(exception):
+        _write(out, "new", interrupt)
+    assert (out / "m.int8.onnx").read_text() == "old"
+    assert _names(tmp_path) == {"out"}
+
+
+def test_names_of_any_kind(tmp_path: Path) -> None:
+    out = tmp_path / "a name\nwith everything é.*[1]"
+    _write(out)
+    _write(out)
+    assert verify(out) == []
+
+
+def test_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    _write(tmp_path / "disk" / "out", "old")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "disk" / "out")
+    _write(link, "new")
+    assert link.is_symlink()
+    assert (tmp_path / "disk" / "out" / "m.int8.onnx").read_text() == "new"
+
+
+# What is not ours, or cannot be written, is refused before the work
+
+
+def _refused(path: Path, message: str) -> None:
+    with pytest.raises(OutputError, match=message), replace_directory(path):
+        pytest.fail("the work began")
+
+
+def test_a_directory_that_is_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_text("cat")
+    _refused(tmp_path / "photos", "photos exists, and edgex did not write it")
+    (tmp_path / "photos" / "manifest.json").write_text('{"name": "a web page"}')
+    _refused(tmp_path / "photos", "photos exists, and edgex did not write it")
+    assert (tmp_path / "photos" / "cat.jpg").read_text() == "cat"
+    assert _names(tmp_path) == {"photos"}
+
+
+def test_a_file(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    _refused(tmp_path / "out", "out exists, and edgex did not write it")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_missing_parent(tmp_path: Path) -> None:
+    _refused(tmp_path / "nowhere" / "out", r"its folder .*nowhere does not exist")
+    assert _names(tmp_path) == set()
+
+
+@pytest.fixture
+def as_nobody(tmp_path: Path) -> Iterator[None]:
+    """Root may write anywhere, so for a while this process is not root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for folder in tmp_path.parents[:2]:
+        folder.chmod(0o755)
+    os.seteuid(NOBODY)
+    yield
+    os.seteuid(0)
+
+
+def test_a_parent_that_cannot_be_written(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    tmp_path.chmod(0o555)
+    request.getfixturevalue("as_nobody")
+    _refused(tmp_path / "out", r"out cannot be written: Permission denied")
+    assert _names(tmp_path) == set()
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    def overflow(work: Path) -> None:
+        (work / "m.fp32.onnx").symlink_to("/dev/full")
+        (work / "m.fp32.onnx").write_text("new")
+
+    out = tmp_path / "out"
+    _write(out, "old")
+    with pytest.raises(OutputError, match="out cannot be written: No space left on device"):
+        _write(out, "new", overflow)
+    assert (out / "m.int8.onnx").read_text() == "old"
+    assert _names(tmp_path) == {"out"}
+
+
+# Two runs, and killed ones
+
+HOLDER = """
+    import sys, time
+    from pathlib import Path
+    from edgex.output import replace_directory
+
+    with replace_directory(Path(sys.argv[1])) as work:
+        (work / "half").write_text("written")
+        print("working", flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Another process in the middle of writing ``tmp_path/out``, over an old one."""
+    _write(tmp_path / "out", "old")
+    command = [sys.executable, "-c", textwrap.dedent(HOLDER), str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_run_is_told_who_works_there(holder: "subprocess.Popen[str]", tmp_path: Path) -> None:
+    _refused(tmp_path / "out", rf"out is being written by process {holder.pid}\.")
+    _write(tmp_path / "other")
+    assert holder.poll() is None
+
+
+def test_after_kill_9_the_old_one_is_whole_and_the_next_run_works(
+    holder: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert (tmp_path / "out" / "m.int8.onnx").read_text() == "old"
+    assert verify(tmp_path / "out") == []
+    _write(tmp_path / "out", "new")
+    assert (tmp_path / "out" / "m.int8.onnx").read_text() == "new"
+    assert _names(tmp_path) == {"out"}
+
+
+def test_a_kill_between_the_two_renames_is_mended(tmp_path: Path) -> None:
+    _write(tmp_path / "out", "old")
+    (tmp_path / "out").rename(tmp_path / ".out.previous")
+    with pytest.raises(ValueError, match="stop"), replace_directory(tmp_path / "out"):
+        raise ValueError("stop")
+    assert (tmp_path / "out" / "m.int8.onnx").read_text() == "old"
+    assert _names(tmp_path) == {"out"}
+
+
+def test_the_old_one_stays_if_it_cannot_be_moved_aside(tmp_path: Path) -> None:
+    _write(tmp_path / "out", "old")
+    with pytest.raises(OutputError, match="out cannot be written: Not a directory"):
+        _write(tmp_path / "out", "new", lambda _: (tmp_path / ".out.previous").write_text("in the way"))
+    assert (tmp_path / "out" / "m.int8.onnx").read_text() == "old"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_the_old_one_comes_back_if_the_new_one_cannot_be_moved_in(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    def give_away(work: Path) -> None:
+        os.seteuid(0)
+        os.chown(work, 0, 0)
+        os.seteuid(NOBODY)
+
+    tmp_path.chmod(0o1777)  # where only its owner may rename a directory
+    request.getfixturevalue("as_nobody")
+    _write(tmp_path / "out", "old")
+    with pytest.raises(OutputError, match="out cannot be written: Operation not permitted"):
+        _write(tmp_path / "out", "new", give_away)
+    assert (tmp_path / "out" / "m.int8.onnx").read_text() == "old"
