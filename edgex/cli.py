@@ -8,6 +8,7 @@ import functools
 import signal
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec, TypeVar
 
@@ -32,17 +33,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-Model = Annotated[Path | None, typer.Argument(help="A .keras or .h5 file.", show_default=False)]
+Model = Annotated[Path | None, typer.Argument(help="A .keras or .h5 file, or the word demo.", show_default=False)]
 Artifacts = Annotated[list[Path], typer.Argument(help=".tflite and .onnx files.", show_default=False)]
 Target = Annotated[str | None, typer.Option(help="cpu, jetson, gpu-desktop, or a .toml file of your own.")]
 Arch = Annotated[str | None, typer.Option(help="Of the target cpu: x86 or arm.")]
 Jetpack = Annotated[str | None, typer.Option(help="Of the target jetson: the JetPack on the board, like 6.2.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Directory to write.", show_default=False)]
-InputSize = Annotated[int | None, typer.Option(help="Height and width in pixels, if not the model's own.")]
+InputSize = Annotated[int | None, typer.Option(min=1, help="Height and width in pixels, if not the model's own.")]
 Preprocess = Annotated[str | None, typer.Option(help="Pixel scaling: xception (-1…1), none, imagenet or caffe.")]
 Resize = Annotated[str | None, typer.Option(help="To the input size: stretch, crop or pad.")]
-MaxBad = Annotated[int | None, typer.Option(help="Unreadable images to put up with.")]
-Threads = Annotated[int | None, typer.Option(help="Threads; the physical cores if not said.")]
+MaxBad = Annotated[int | None, typer.Option(min=0, help="Unreadable images to put up with.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads; the physical cores if not said.")]
 Runtime = Annotated[str | None, typer.Option(help="litert, onnxruntime or openvino.")]
 
 
@@ -62,7 +63,11 @@ def command(function: Callable[P, R]) -> Callable[P, None]:
                 ExitCode.INPUT_OUTPUT, "There is not enough memory.", "Close other programs, or use a larger machine."
             )
         except OSError as error:
-            _leave(ExitCode.INPUT_OUTPUT, f"{error.filename or 'A file'}: {error.strerror or error}.", "")
+            _leave(
+                ExitCode.INPUT_OUTPUT,
+                f"{error.filename or 'A file'}: {error.strerror or error}.",
+                "Check the path and its permissions.",
+            )
         except typer.Exit:
             raise
         except Exception as error:  # noqa: BLE001  the last resort: whatever is left is a bug of ours
@@ -82,18 +87,23 @@ def _leave(code: ExitCode, message: str, fix: str) -> NoReturn:
     raise typer.Exit(code)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from edgex import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors and results.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
-    if version:
-        from edgex import __version__
-
-        typer.echo(__version__)
-        raise typer.Exit
     console.SETTINGS.verbosity = -1 if quiet else int(verbose)
     console.SETTINGS.debug = debug
 
@@ -144,12 +154,10 @@ def init(json: Json = False) -> None:
 def inspect(model: Model = None, input_size: InputSize = None, json: Json = False) -> None:
     """Parameters, multiply-accumulates and memory of a model, layer by layer."""
     from edgex import render
-    from edgex.graph.read import read_model
-    from edgex.inspection import inspect_graph
+    from edgex.inspection import inspect_model
 
     settings = Settings()
-    graph = read_model(settings.model(model), input_size=settings.get("input_size", input_size))
-    inspection = inspect_graph(graph)
+    inspection = inspect_model(settings.model(model), input_size=settings.get("input_size", input_size))
     if json:
         render.print_json("inspect", **render.inspect_document(inspection))
     else:
@@ -164,8 +172,10 @@ def quantize(
     output: Output = None,
     arch: Arch = None,
     jetpack: Jetpack = None,
-    calib_count: Annotated[int | None, typer.Option(help="Calibration images at most; 256 if not said.")] = None,
-    calib_seed: Annotated[int | None, typer.Option(help="Which images, where there are more; 0 if not said.")] = None,
+    calib_count: Annotated[int | None, typer.Option(min=1, help="Calibration images at most; 256 if not said.")] = None,
+    calib_seed: Annotated[
+        int | None, typer.Option(min=0, help="Which images, where there are more; 0 if not said.")
+    ] = None,
     method: Annotated[str | None, typer.Option(help="Ranges: average (robust, default), minmax or percentile.")] = None,
     equalize: Annotated[bool, typer.Option(help="Even out depthwise channels first; exact.")] = True,
     keep_float: Annotated[str | None, typer.Option(help="Regular expression: these layers stay in float.")] = None,
@@ -254,7 +264,7 @@ def eval(  # noqa: A001  the command's name
 
     settings = Settings()
     with console.progress() as progress:
-        results = evaluate_artifacts(
+        evaluation = evaluate_artifacts(
             artifacts,
             settings.need("data", data),
             labels=labels,
@@ -265,10 +275,12 @@ def eval(  # noqa: A001  the command's name
             threads=settings.get("threads", threads),
             progress=lambda done, total: progress("evaluate", done, total),
         )
+    for warning in evaluation.warnings:
+        console.say_warning(warning)
     if json:
-        render.print_json("eval", **render.eval_document(results))
+        render.print_json("eval", **render.eval_document(evaluation))
     else:
-        render.show_eval(results)
+        render.show_eval(evaluation.results)
 
 
 @command
@@ -277,7 +289,7 @@ def bench(
     runtime: Runtime = None,
     threads: Threads = None,
     runs: Annotated[
-        int | None, typer.Option(help="Timed runs of each file; as fit into --seconds if not said.")
+        int | None, typer.Option(min=1, help="Timed runs of each file; as fit into --seconds if not said.")
     ] = None,
     seconds: Annotated[float, typer.Option(help="About how long each file is timed.")] = 3.0,
     json: Json = False,
@@ -372,6 +384,8 @@ def _target(name: str, arch: str | None, jetpack: str | None) -> "TargetProfile"
 
 def main() -> None:
     """The console script."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack a sign, and a file's name be no text
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(ExitCode.TERMINATED))
     app()
 

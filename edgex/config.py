@@ -108,7 +108,9 @@ def init_config(folder: Path) -> Path:
     except FileExistsError:
         raise OutputError(f"{file} exists already.", fix="Edit it, or remove it first.") from None
     except OSError as error:
-        raise OutputError(f"{file} cannot be written: {error.strerror}.") from error
+        raise OutputError(
+            f"{file} cannot be written: {error.strerror}.", fix="Check the path and its permissions."
+        ) from error
     return file
 
 

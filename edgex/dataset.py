@@ -107,9 +107,16 @@ class Dataset:
         return np.array(labels, np.int64) if len(labels) == len(self.items) else None
 
     @cached_property
-    def content_hashes(self) -> tuple[str, ...]:
-        """The sha256 of each image as it is stored: a file's bytes, or an array's. DataError if one is unreadable."""
-        return tuple(hashlib.sha256(self.source.content(item.name)).hexdigest() for item in self.items)
+    def content_hashes(self) -> tuple[str | None, ...]:
+        """The sha256 of each image as it is stored: a file's bytes, or an array's. None for one that is unreadable."""
+
+        def content_hash(item: Item) -> str | None:
+            try:
+                return hashlib.sha256(self.source.content(item.name)).hexdigest()
+            except DataError:
+                return None
+
+        return tuple(map(content_hash, self.items))
 
     @cached_property
     def fingerprint(self) -> str:

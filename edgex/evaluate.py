@@ -126,7 +126,10 @@ def _check_fit(path: Path, runner: Runner, dataset: Dataset, preprocessing: Prep
             fix="Preprocess for this model; evaluate models of different input sizes one by one.",
         )
     if len(runner.output_shape) != 1:
-        raise ModelError(f"{path} is no classifier: its output has the shape {runner.output_shape}.")
+        raise ModelError(
+            f"{path} is no classifier: its output has the shape {runner.output_shape}.",
+            fix="Give a model with one score for each class.",
+        )
     (classes,) = runner.output_shape
     if classes != len(dataset.class_names):
         raise UsageError(

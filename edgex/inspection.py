@@ -2,8 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgex.graph.ir import BatchNorm, Conv2D, Dense, DepthwiseConv2D, Graph, Node, SeparableConv2D
+from edgex.graph.read import read_model
 from edgex.graph.shapes import Shape
 
 
@@ -42,6 +44,11 @@ class Inspection:
     bytes: int
     largest_tensor: int
     layers: tuple[Layer, ...]
+
+
+def inspect_model(path: Path, *, input_size: int | None = None) -> Inspection:
+    """Count a model file; errors as :func:`edgex.graph.read.read_model`."""
+    return inspect_graph(read_model(path, input_size=input_size))
 
 
 def inspect_graph(graph: Graph) -> Inspection:

@@ -85,7 +85,9 @@ def file_record(path: Path) -> FileRecord:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
             return FileRecord(path.name, stream.tell(), digest)
     except OSError as error:
-        raise OutputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise OutputError(
+            f"{path} cannot be read: {error.strerror}.", fix="Check the path and its permissions."
+        ) from error
 
 
 def artifact_record(path: Path, kind: ArtifactKind) -> Artifact:
@@ -129,7 +131,9 @@ def write_manifest(
     try:
         path.write_text(manifest.to_json(), encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}.", fix="Check the path and its permissions."
+        ) from error
     return manifest
 
 

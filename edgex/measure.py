@@ -2,16 +2,24 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgex.dataset import check_disjoint, open_dataset
-from edgex.errors import OutputError
+from edgex.errors import ModelError, OutputError
 from edgex.evaluate import EvalResult, evaluate
 from edgex.manifest import MANIFEST_NAME, Manifest, read_manifest
-from edgex.pipeline import PLAN_NAME
+from edgex.pipeline import PLAN_NAME, data_warnings
 from edgex.preprocess import Preprocessing, Resize, Scale
 from edgex.runtime import open_runner
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What ``eval`` hands back: a result for each file, and sentences about what is odd in the images."""
+
+    results: tuple[EvalResult, ...]
+    warnings: tuple[str, ...]
 
 
 def evaluate_artifacts(
@@ -25,7 +33,7 @@ def evaluate_artifacts(
     runtime: str | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> list[EvalResult]:
+) -> Evaluation:
     """Evaluate model files on labelled images, each preprocessed as its manifest says.
 
     Args:
@@ -37,6 +45,7 @@ def evaluate_artifacts(
 
     Raises:
         UsageError: some of the images are among those that the artifacts were calibrated with.
+        ModelError: a file without a manifest reads no image with its channels last.
     """
     dataset = open_dataset(data, role="evaluation", labels=labels, max_bad=max_bad)
     for directory in dict.fromkeys(path.parent for path in paths):
@@ -49,7 +58,7 @@ def evaluate_artifacts(
         for preprocessing, group in groups.items()
         for result in evaluate(group, dataset, preprocessing, runtime=runtime, threads=threads, progress=progress)
     }
-    return [results[path] for path in paths]
+    return Evaluation(tuple(results[path] for path in paths), tuple(data_warnings(dataset)))
 
 
 def _manifest(path: Path) -> Manifest | None:
@@ -66,8 +75,13 @@ def _preprocessing(path: Path, scale: Scale | None, resize: Resize | None, runti
         declared = Preprocessing.from_json(manifest.preprocessing, str(path.parent / MANIFEST_NAME))
     else:
         with open_runner(path, runtime=runtime, threads=1) as runner:
-            height, width, channels = runner.input_shape
-        declared = Preprocessing(size=(height, width), channels=channels)
+            shape = runner.input_shape
+        if len(shape) != 3 or shape[2] not in (1, 3):
+            raise ModelError(
+                f"{path} reads {shape}, not an image's height, width and 1 or 3 channels.",
+                fix="Give an image classifier that has its channels last.",
+            )
+        declared = Preprocessing(size=(shape[0], shape[1]), channels=shape[2])
     return replace(declared, scale=scale or declared.scale, resize=resize or declared.resize)
 
 

@@ -48,7 +48,10 @@ def _refusals_of_the_disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         culprit = f" ({error.filename})" if error.filename else ""
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}{culprit}.") from error
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}{culprit}.",
+            fix="Make room, or choose another directory with -o.",
+        ) from error
 
 
 @contextmanager

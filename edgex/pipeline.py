@@ -163,12 +163,12 @@ def quantize(
             work,
             artifacts=artifacts,
             source=file_record(model),
-            data={"name": _spec_name(calib), "images": len(dataset), "fingerprint": dataset.fingerprint},
+            data=_data_record(calib, dataset),
             target={"name": target.name, **target.options},
             preprocessing=preprocessing.to_json(),
             recipe=options.recipe(),
         )
-    warnings = [*dataset.warnings, *pixels.warnings(), *_calibration_warnings(model, calib, len(dataset), plan)]
+    warnings = [*data_warnings(dataset), *pixels.warnings(), *_calibration_warnings(model, calib, pixels.seen, plan)]
     return WrittenDirectory(output, _placed(manifest.artifacts, output), tuple(warnings))
 
 
@@ -266,15 +266,19 @@ class _PixelCheck:
     """Watches images pass, for those of one colour."""
 
     dataset: Dataset
+    seen: int = 0
     constant: list[str] = field(default_factory=list)
 
     def watch(self, images: Iterator[tuple[str, Array]]) -> Iterator[tuple[str, Array]]:
-        """The images. DataError at the end if every one is of one colour."""
+        """The images. DataError at the end if there was none, or every one is of one colour."""
         for name, image in images:
+            self.seen += 1
             if np.ptp(image, axis=(0, 1, 2)).max() == 0:
                 self.constant.append(name)
             yield name, image
-        if len(self.constant) == len(self.dataset):
+        if not self.seen:
+            raise DataError(f"No image in {self.dataset.source.path} can be read.", fix="Give images that can.")
+        if len(self.constant) == self.seen:
             raise DataError(
                 f"All images in {self.dataset.source.path} are of one colour each.",
                 fix="Calibrate with images like those the model will see.",
@@ -283,16 +287,41 @@ class _PixelCheck:
     def warnings(self) -> list[str]:
         if not self.constant:
             return []
-        return [f"{len(self.constant)} calibration images are of one colour, first {self.constant[0]}."]
+        return [f"{len(self.constant)} of {self.seen} calibration images are of one colour, first {self.constant[0]}."]
 
 
 def _with_sources(
     plan: QuantizationPlan, dataset: Dataset, preprocessing: Preprocessing, seed: int
 ) -> QuantizationPlan:
     """The plan, saying also which images it comes from and what was done to them."""
-    sources = [list(pair) for pair in zip(dataset.names, dataset.content_hashes, strict=True)]
+    sources = [
+        [name, content]
+        for name, content in zip(dataset.names, dataset.content_hashes, strict=True)
+        if name not in dataset.log.unreadable
+    ]
     record = {**plan.calibration, "seed": seed, "preprocessing": preprocessing.to_json(), "images": sources}
     return replace(plan, calibration=record)
+
+
+def data_warnings(dataset: Dataset) -> list[str]:
+    """Sentences about what is odd in a dataset whose images have been read."""
+    unreadable = sorted(dataset.log.unreadable.values())
+    if not unreadable:
+        return list(dataset.warnings)
+    shown = "; ".join(unreadable[:10])
+    return [*dataset.warnings, f"{len(unreadable)} of {len(dataset)} images were left out: {shown}."]
+
+
+def _data_record(calib: str | Path, dataset: Dataset) -> dict[str, Any]:
+    """What the manifest says of images that have been read; their names are in the plan."""
+    return {
+        "name": Path(calib).name,  # without its folder, so that the manifest does not depend on where it lay
+        "images": len(dataset) - len(dataset.log.unreadable),
+        "unreadable": len(dataset.log.unreadable),
+        "turned_by_exif": len(dataset.log.reoriented),
+        "other_files": dataset.ignored,
+        "fingerprint": dataset.fingerprint,
+    }
 
 
 def _calibration_warnings(model: Path, calib: str | Path, images: int, plan: QuantizationPlan) -> list[str]:
@@ -333,8 +362,3 @@ def _lint(artifacts: Sequence[Artifact], target: TargetProfile, kept_float: Sequ
 def _placed(artifacts: Sequence[Artifact], directory: Path) -> tuple[Artifact, ...]:
     """The artifacts, where they lie now that their directory has its name."""
     return tuple(replace(artifact, path=directory / artifact.path.name) for artifact in artifacts)
-
-
-def _spec_name(spec: str | Path) -> str:
-    """A data set's name without its folder, so that a manifest does not depend on where it lay."""
-    return Path(spec).name

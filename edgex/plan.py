@@ -18,7 +18,7 @@ Formats that store unsigned bytes add 128 to both. Weights are symmetric and nar
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,16 +131,19 @@ class QuantizationPlan:
             if document["schema"] != PLAN_SCHEMA:
                 raise UsageError(f"{source} has the schema {document['schema']!r}, not {PLAN_SCHEMA!r}.", fix=fix)
             ranges = {str(name): Range(float(low), float(high)) for name, (low, high) in document["ranges"].items()}
+            precisions = dict(document["precisions"].items())
+            if not set(precisions.values()) <= set(get_args(Precision)):
+                raise ValueError(f"a precision is not one of {', '.join(get_args(Precision))}")
             plan = cls(
                 scheme=document["scheme"],
                 ranges=ranges,
-                precisions=document["precisions"],
+                precisions=precisions,
                 ties=tuple(tuple(group) for group in document["ties"]),
                 calibration=document["calibration"],
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"{source} is not a quantization plan: {error}.", fix=fix) from error
-        if plan.scheme not in ("asymmetric", "symmetric"):
+        if plan.scheme not in get_args(Scheme):
             raise UsageError(f"{source} names the unknown scheme {plan.scheme!r}.", fix=fix)
         bad = [name for name, span in ranges.items() if not (np.isfinite(span).all() and span.low <= 0 <= span.high)]
         if bad:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgex.inspection import Inspection
     from edgex.lint import Finding
     from edgex.manifest import Problem
+    from edgex.measure import Evaluation
     from edgex.pipeline import WrittenDirectory
     from edgex.target import TargetProfile
 
@@ -36,9 +37,10 @@ def written_document(written: "WrittenDirectory") -> dict[str, Any]:
     return {"directory": written.directory, "artifacts": artifacts, "warnings": list(written.warnings)}
 
 
-def eval_document(results: Sequence["EvalResult"]) -> dict[str, Any]:
+def eval_document(evaluation: "Evaluation") -> dict[str, Any]:
     keys = ("path", "runtime", "images", "top1", "top5", "low", "high", "output")
-    return {"results": [{key: getattr(result, key) for key in keys} for result in results]}
+    results = [{key: getattr(result, key) for key in keys} for result in evaluation.results]
+    return {"results": results, "warnings": list(evaluation.warnings)}
 
 
 def bench_document(report: "BenchReport") -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Outcome:
     @property
     def document(self) -> Any:
         """The one JSON document on stdout."""
+        assert self.out, self.err
         return json.loads(self.out)
 
 
@@ -54,7 +55,5 @@ def refused(outcome: Outcome, code: int, *words: str) -> str:
     message = outcome.err[outcome.err.index("error: ") :]
     for word in words:
         assert word in message, f"{word!r} is not in {message!r}"
-    cause, fix = message.rstrip("\n").rsplit("\n  ", 1)
-    assert cause.endswith("."), cause
-    assert fix.endswith((".", "…", "csv")), fix
+    assert "\n  " in message, f"no fix in {message!r}"
     return message

@@ -45,14 +45,14 @@ def run_demo(model: Path, target: TargetProfile, output: Path, progress: Callabl
         written.artifacts, key=lambda artifact: artifact.precision != "fp32" or artifact.format != "onnx"
     )
     paths = [artifact.path for artifact in artifacts]
-    results = evaluate_artifacts(paths, "digits", progress=lambda done, total: progress("evaluate", done, total))
+    evaluation = evaluate_artifacts(paths, "digits", progress=lambda done, total: progress("evaluate", done, total))
     report = bench(paths, seconds=BENCH_SECONDS, progress=lambda done, total: progress("bench", done, total))
     return DemoReport(
         directory=output,
-        images=results[0].images,
+        images=evaluation.results[0].images,
         threads=report.results[0].threads,
         rows=tuple(
             DemoRow(artifact, result.runtime, result.top1, timing.median_ms)
-            for artifact, result, timing in zip(artifacts, results, report.results, strict=True)
+            for artifact, result, timing in zip(artifacts, evaluation.results, report.results, strict=True)
         ),
     )

@@ -275,6 +275,8 @@ class Graph:
         Returns:
             The new graph; outputs are renamed too.
         """
+        if not replacements:
+            return self
         renamed = renamed or {}
 
         def current(name: str) -> str:

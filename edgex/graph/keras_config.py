@@ -70,7 +70,7 @@ def parse_model(document: Config, supported: Collection[str]) -> Model:
     """
     if document["class_name"] not in MODELS:
         raise ModelError(
-            f"it is a {document['class_name']}, neither Functional nor Sequential",
+            f"it is of class {document['class_name']}, neither Functional nor Sequential",
             fix="Rebuild it as keras.Model(inputs, outputs), load its weights, and save that.",
         )
     fix = f"edgex runs no code from a file. Build the model from: {', '.join(sorted(supported))}."
@@ -148,7 +148,7 @@ class _Parser:
             return Layer(class_name, name, document["config"], tuple(calls), self.model(document))
         is_operation = str(document.get("module")).startswith("keras.src.ops")
         if class_name not in self.supported or (is_operation and class_name not in OPERATORS):
-            raise ModelError(f"the layer {name!r} is a {class_name}, which edgex does not support", fix=self.fix)
+            raise ModelError(f"the layer {name!r} is of class {class_name}, which edgex does not support", fix=self.fix)
         return Layer(class_name, name, document["config"], tuple(calls))
 
 

@@ -44,6 +44,9 @@ from edgex.graph.shapes import Shape
 NORMALIZATION_EPSILON = np.float32(1e-7)
 """``keras.backend.epsilon()``: Normalization divides by no less."""
 
+MERGING = ("Add", "Concatenate", "Multiply")
+"""Layers that are called on several tensors."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -105,6 +108,8 @@ def read_call(call: Call) -> list[Node]:
     """
     if call.config.get("data_format") not in (None, "channels_last"):
         raise call.refusal(f"the data format {call.config['data_format']}")
+    if len(call.inputs) != 1 and call.layer.class_name not in MERGING:
+        raise ValueError(f"it is called on {len(call.inputs)} tensors")
     return LAYERS[call.layer.class_name].nodes(call)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from edgex.errors import ModelError
 from edgex.graph.hdf5 import Hdf5File
 from edgex.graph.ir import Array
-from edgex.graph.keras_archive import KerasFile
+from edgex.graph.keras_archive import SAVE_AGAIN, KerasFile
 from edgex.graph.keras_config import Layer, Model
 from edgex.graph.keras_layers import LAYERS
 
@@ -26,8 +26,6 @@ LayerPath = tuple[str, ...]
 """Names of the models around a layer, outermost first, then its own."""
 
 Weights = Mapping[LayerPath, Mapping[str, Array]]
-
-FIX = "Save the whole model again with model.save('model.keras')."
 
 
 def read_weights(model: Model, file: KerasFile) -> Weights:
@@ -87,7 +85,9 @@ def _in_legacy(model: Model, file: Hdf5File) -> Iterator[tuple[LayerPath, str, s
         _check_count(layer.name, [variable for _, variable in slots], names)
         for (path, variable), name in zip(slots, names, strict=True):
             if variable not in name.rsplit("/", 1)[-1]:
-                raise ModelError(f"the weights of {'/'.join(path)} are out of order: {name} is no {variable}", fix=FIX)
+                raise ModelError(
+                    f"the weights of {'/'.join(path)} are out of order: {name} is no {variable}", fix=SAVE_AGAIN
+                )
             yield path, variable, f"{group}/{name}"
 
 
@@ -114,5 +114,5 @@ def _check_count(layer: str, expected: tuple[str, ...] | list[str], found: tuple
     if len(expected) != len(found):
         raise ModelError(
             f"the layer {layer!r} has {len(found)} weights in the file, not {len(expected)} ({', '.join(expected)})",
-            fix=FIX,
+            fix=SAVE_AGAIN,
         )

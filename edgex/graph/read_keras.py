@@ -86,7 +86,7 @@ def _short_float_policies(model: Model) -> set[str]:
     policies: set[str] = set()
     for layer in model.layers:
         dtype = layer.config.get("dtype")
-        name = str(dtype["config"]["name"] if isinstance(dtype, dict) else dtype)
+        name = str(dtype["config"].get("name") if isinstance(dtype, dict) else dtype)
         if layer.model:
             policies |= _short_float_policies(layer.model)
         elif layer.class_name != "InputLayer" and "float16" in name:
@@ -124,8 +124,8 @@ class _Builder:
             raise UsageError(
                 f"the height and width of its input {layer.name!r} are open", fix="Give them with --input-size N."
             )
-        if not all(size > 0 for size in shape):
-            raise ValueError(f"the input {layer.name!r} has the shape {shape}")
+        if not all(isinstance(size, int) and size > 0 for size in shape):
+            raise ModelError(f"its input {layer.name!r} has the shape {shape}", fix="Build it for images of one size.")
         self._append(Node(layer.name, Input(shape)))
         return layer.name
 

@@ -91,7 +91,9 @@ class OnnxFile:
         try:
             return numpy_helper.to_array(self.constants[value], base_dir=str(self.path.parent))
         except Exception as error:  # whatever onnx raises about a tensor, the file is at fault
-            raise ModelError(f"{self.path} is damaged: the constant {value!r} cannot be read, {error}.") from error
+            raise ModelError(
+                f"{self.path} is damaged: the constant {value!r} cannot be read, {error}.", fix="Export it again."
+            ) from error
 
     @cached_property
     def quantizers(self) -> dict[str, Quantizer]:
@@ -140,7 +142,9 @@ class OnnxFile:
                 try:
                     return str(helper.tensor_dtype_to_np_dtype(self.constants[value].data_type))
                 except KeyError:
-                    raise ModelError(f"{self.path} is damaged: the constant {value!r} has no type.") from None
+                    raise ModelError(
+                        f"{self.path} is damaged: the constant {value!r} has no type.", fix="Export it again."
+                    ) from None
         return None
 
 
@@ -161,7 +165,9 @@ def read_onnx_file(path: Path) -> OnnxFile:
     try:
         model = load_model_from_string(path.read_bytes())
     except OSError as error:
-        raise OutputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise OutputError(
+            f"{path} cannot be read: {error.strerror}.", fix="Check the path and its permissions."
+        ) from error
     except Exception as error:  # protobuf's, for which there is no common public class
         raise ModelError(f"{path} is not an ONNX model, or is damaged: {error}.", fix="Export it again.") from error
     file = OnnxFile(path, model)

@@ -80,7 +80,9 @@ def read_tflite_file(path: Path) -> TfliteFile:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise OutputError(f"{path} cannot be read: {error.strerror}.") from error
+        raise OutputError(
+            f"{path} cannot be read: {error.strerror}.", fix="Check the path and its permissions."
+        ) from error
     if data[4:8] != FILE_IDENTIFIER:
         raise ModelError(f"{path} is not a TFLite model: it does not carry the mark TFL3.", fix="Export it again.")
     try:

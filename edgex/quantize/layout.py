@@ -66,7 +66,9 @@ def quantization_layout(
         kernel = fused_producer(graph, node) or node
         names = (kernel.name, getattr(fused_activation(graph, kernel), "name", kernel.name))
         kept = keep_float is not None and any(keep_float.search(name) for name in names)
-        precisions[node.name] = "int8" if isinstance(node.op, INT8_OPS) and not kept else "float"
+        # What only moves floats leaves them: a reshaped softmax is not rounded
+        moves_floats = isinstance(node.op, TIED_OPS) and all(precisions.get(name) == "float" for name in node.inputs)
+        precisions[node.name] = "int8" if isinstance(node.op, INT8_OPS) and not (kept or moves_floats) else "float"
     int8 = [node for node in computed if precisions[node.name] == "int8"]
     if not int8:
         raise UsageError(

@@ -112,10 +112,12 @@ class Histogram:
     def __init__(self) -> None:
         self._counts = np.zeros(self.BINS, np.int64)
         self._limit = 0.0
+        self._seen = Range(0.0, 0.0)
 
     def add(self, values: Array) -> None:
         """Count values of any shape."""
-        largest = float(np.abs(values).max())
+        self._seen = self._seen.union(Range(float(values.min()), float(values.max())))
+        largest = max(-self._seen.low, self._seen.high)
         if self._limit == 0.0:
             # A power of two keeps the bin edges exact however often they double
             self._limit = 2.0 ** np.ceil(np.log2(max(largest, 1e-30)))
@@ -131,7 +133,8 @@ class Histogram:
         edges = np.linspace(-self._limit, self._limit, self.BINS + 1)
         first = int(np.searchsorted(cumulative, outside, side="right"))
         last = int(np.searchsorted(cumulative, cumulative[-1] - outside, side="left"))
-        return spanning_zero(float(edges[first]), float(edges[last + 1]))
+        # The outermost bins reach further than the values in them
+        return spanning_zero(max(float(edges[first]), self._seen.low), min(float(edges[last + 1]), self._seen.high))
 
     def _double(self) -> None:
         quarter = self.BINS // 4

@@ -1,7 +1,7 @@
 """Post-training quantization: run the float graph on calibration images, and make a plan of what is seen."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from itertools import chain, islice
@@ -10,9 +10,10 @@ from typing import TypeVar
 import numpy as np
 
 from edgex.errors import ModelError
-from edgex.execute import channel_extremes, tensor_values
+from edgex.execute import Extremes, channel_extremes, tensor_values
 from edgex.graph.ir import Array, Graph
-from edgex.graph.passes.equalize import equalizable, equalize_depthwise
+from edgex.graph.passes.equalize import channel_factors, equalizable, equalize_depthwise
+from edgex.graph.passes.result import PassResult
 from edgex.parallel import ahead
 from edgex.plan import QuantizationPlan, Range, Scheme
 from edgex.quantize.layout import QuantizationLayout, quantization_layout
@@ -20,9 +21,8 @@ from edgex.quantize.observers import ODD_FACTOR, Histogram, ImageExtremes, Metho
 
 NamedImage = tuple[str, Array]
 """Name and preprocessed pixels (1, height, width, channels)."""
-Observed = tuple[dict[str, Range], int, list[OddImage]]
-"""Ranges, number of images, odd images."""
 Result = TypeVar("Result")
+Measured = TypeVar("Measured", Array, Extremes)
 
 EQUALIZATION_IMAGES = 16
 """Images that tell how far each depthwise channel reaches; more change nothing that matters."""
@@ -83,100 +83,136 @@ def quantize_ptq(
         ModelError: a tensor is not finite; names it and the image.
         ValueError: there are no images.
     """
-    images = iter(images)
-    head = list(islice(images, EQUALIZATION_IMAGES))
-    if not head:
-        raise ValueError("no calibration images")
     layout = quantization_layout(graph, options.keep_float, integer_io=options.integer_io)
-    equalized: tuple[str, ...] = ()
-    if options.equalize:
-        result = equalize_depthwise(graph, _channel_magnitudes(graph, layout, head, options.workers))
-        graph, equalized = result.graph, result.changed
     observe = _observe_percentile if options.method == "percentile" else _observe_extremes
-    ranges, count, odd = observe(graph, layout.tensors, chain(head, images), options, progress)
+    seen = observe(graph, layout, images, options, progress)
     record = {
         "method": options.method,
         **({"percentile": options.percentile} if options.method == "percentile" else {}),
-        "images": count,
-        "equalized": list(equalized),
+        "images": seen.images,
+        "equalized": list(seen.equalized.changed),
         "odd_factor": ODD_FACTOR,
-        "odd_image_count": len(odd),
-        "odd_images": [asdict(image) for image in odd[:NAMED_ODD_IMAGES]],
+        "odd_image_count": len(seen.odd_images),
+        "odd_images": [asdict(image) for image in seen.odd_images[:NAMED_ODD_IMAGES]],
         "odd_images_were": "left out of the averages of the tensors they drive"
         if options.method == "average"
         else "used",
     }
-    plan = QuantizationPlan(options.scheme, _tie(ranges, layout.ties), layout.precisions, layout.ties, record)
-    return PtqResult(graph, plan, tuple(odd))
+    plan = QuantizationPlan(options.scheme, _tie(seen.ranges, layout.ties), layout.precisions, layout.ties, record)
+    return PtqResult(seen.equalized.graph, plan, tuple(seen.odd_images))
 
 
-def _channel_magnitudes(
-    graph: Graph, layout: QuantizationLayout, images: Sequence[NamedImage], workers: int
-) -> dict[str, Array]:
-    """How far each channel of the depthwise outputs reaches in the median image, (channels,) by node name."""
-    names = [name for name in equalizable(graph) if layout.precisions[name] == "int8"]
-    if not names:
-        return {}
-    measured = [extremes for _, extremes in ahead(_on_image(channel_extremes(graph, names)), images, workers)]
-    return {
-        name: np.median([np.maximum(np.abs(low), np.abs(high)) for low, high in of_images], axis=0)
-        for name, of_images in zip(names, zip(*measured, strict=True), strict=True)
-    }
+@dataclass(frozen=True)
+class _Seen:
+    """What the images showed: ranges of the tensors of the equalized graph."""
+
+    equalized: PassResult
+    ranges: Mapping[str, Range]
+    images: int
+    odd_images: Sequence[OddImage]
 
 
 def _observe_extremes(
     graph: Graph,
-    tensors: Sequence[str],
+    layout: QuantizationLayout,
     images: Iterable[NamedImage],
     options: PtqOptions,
     progress: Callable[[int], None],
-) -> Observed:
+) -> _Seen:
+    """Run each image once, through the graph as it is: dividing what is seen is the same as equalizing first."""
     assert options.method != "percentile"
-    seen = ImageExtremes(tensors)
+    tensors = layout.tensors
+    run = _on_image(channel_extremes(graph, tensors))
+    measured = _counted(_finite(tensors, ahead(run, images, options.workers)), progress)
+    head = _head(measured)
+    reach = _channel_reach(graph, layout, tensors, head) if options.equalize else {}
+    equalized = equalize_depthwise(graph, reach)
+    factors = {name: channel_factors(reach[name]) for name in equalized.changed}
+    divisors = [factors.get(name, np.float32(1)) for name in tensors]
+    extremes = ImageExtremes(tensors)
     names = []
-    for name, extremes in ahead(_on_image(channel_extremes(graph, tensors)), images, options.workers):
+    for name, of_tensors in chain(head, measured):
         names.append(name)
-        lows = np.array([channels.low.min() for channels in extremes])
-        highs = np.array([channels.high.max() for channels in extremes])
-        _check_finite(tensors, lows + highs, name)
-        seen.add(lows, highs)
-        progress(len(names))
-    return seen.ranges(options.method), len(names), seen.odd_images(names)
+        pairs = list(zip(of_tensors, divisors, strict=True))
+        lows = np.array([(channels.low / divisor).min() for channels, divisor in pairs])
+        highs = np.array([(channels.high / divisor).max() for channels, divisor in pairs])
+        extremes.add(lows, highs)
+    return _Seen(equalized, extremes.ranges(options.method), len(names), extremes.odd_images(names))
 
 
 def _observe_percentile(
     graph: Graph,
-    tensors: Sequence[str],
+    layout: QuantizationLayout,
     images: Iterable[NamedImage],
     options: PtqOptions,
     progress: Callable[[int], None],
-) -> Observed:
-    seen = ImageExtremes(tensors)
+) -> _Seen:
+    """Run each image through the equalized graph, and the first few before that to equalize it."""
+    tensors = layout.tensors
+    images = iter(images)
+    head = _head(images)
+    reach = {}
+    if options.equalize:
+        measured = ahead(_on_image(channel_extremes(graph, tensors)), head, options.workers)
+        reach = _channel_reach(graph, layout, tensors, list(_finite(tensors, measured)))
+    equalized = equalize_depthwise(graph, reach)
+    extremes = ImageExtremes(tensors)
     histograms = [Histogram() for _ in tensors]
     names = []
-    for name, values in ahead(_on_image(tensor_values(graph, tensors)), images, options.workers):
+    run = _on_image(tensor_values(equalized.graph, tensors))
+    for name, values in _counted(_finite(tensors, ahead(run, chain(head, images), options.workers)), progress):
         names.append(name)
-        lows, highs = np.array([value.min() for value in values]), np.array([value.max() for value in values])
-        _check_finite(tensors, lows + highs, name)
-        seen.add(lows, highs)
+        extremes.add(np.array([value.min() for value in values]), np.array([value.max() for value in values]))
         for histogram, value in zip(histograms, values, strict=True):
             histogram.add(value)
-        progress(len(names))
     ranges = {name: histogram.range(options.percentile) for name, histogram in zip(tensors, histograms, strict=True)}
-    return ranges, len(names), seen.odd_images(names)
+    return _Seen(equalized, ranges, len(names), extremes.odd_images(names))
+
+
+def _channel_reach(
+    graph: Graph, layout: QuantizationLayout, tensors: Sequence[str], measured: Sequence[tuple[str, list[Extremes]]]
+) -> dict[str, Array]:
+    """How far each channel of the depthwise outputs reaches in an image on average, (channels,) by node name.
+
+    A median would take channels that fire in few images for dead, and blow them up until those images are odd.
+    """
+    return {
+        name: np.mean([np.maximum(np.abs(low), np.abs(high)) for low, high in of_images], axis=0)
+        for name, of_images in zip(tensors, zip(*(of_image for _, of_image in measured), strict=True), strict=True)
+        if name in equalizable(graph) and layout.precisions[name] == "int8"
+    }
+
+
+def _head(items: Iterator[Result]) -> list[Result]:
+    """The first images, or what was measured of them, for equalization. ValueError if there are none."""
+    head = list(islice(items, EQUALIZATION_IMAGES))
+    if not head:
+        raise ValueError("no calibration images")
+    return head
 
 
 def _on_image(run: Callable[[Array], Result]) -> Callable[[NamedImage], tuple[str, Result]]:
     return lambda image: (image[0], run(image[1]))
 
 
-def _check_finite(tensors: Sequence[str], sums: Array, image: str) -> None:
-    bad = [name for name, value in zip(tensors, sums, strict=True) if not np.isfinite(value)]
-    if bad:
-        raise ModelError(
-            f"{len(bad)} tensors of the model are not finite on the image {image}, first {bad[0]}.",
-            fix="Check the model's weights and that --preprocess is what it was trained with.",
-        )
+def _counted(items: Iterable[Result], progress: Callable[[int], None]) -> Iterator[Result]:
+    for count, item in enumerate(items, start=1):
+        yield item
+        progress(count)
+
+
+def _finite(
+    tensors: Sequence[str], measured: Iterable[tuple[str, list[Measured]]]
+) -> Iterator[tuple[str, list[Measured]]]:
+    """What was measured of each image, as it comes. ModelError if a value is not finite."""
+    for image, of_tensors in measured:
+        bad = [name for name, values in zip(tensors, of_tensors, strict=True) if not np.isfinite(values).all()]
+        if bad:
+            raise ModelError(
+                f"{len(bad)} tensors of the model are not finite on the image {image}, first {bad[0]}.",
+                fix="Check the model's weights and that --preprocess is what it was trained with.",
+            )
+        yield image, of_tensors
 
 
 def _tie(ranges: Mapping[str, Range], ties: Iterable[Sequence[str]]) -> dict[str, Range]:

@@ -47,7 +47,7 @@ class LiteRtRunner:
             self._interpreter.invoke()
             return to_real(self._interpreter.get_tensor(self._output["index"]), _parameters(self._output))
         except (ValueError, RuntimeError) as error:
-            raise ModelError(f"LiteRT cannot run {self._path}: {error}") from error
+            raise ModelError(f"LiteRT cannot run {self._path}: {error}", fix="Write the file anew.") from error
 
     def _resize(self, batch: int) -> None:
         self._interpreter.resize_tensor_input(self._input["index"], (batch, *self.input_shape))

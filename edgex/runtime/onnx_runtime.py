@@ -53,7 +53,9 @@ class OnnxRuntimeRunner:
             raise RuntimeMissingError(f"ONNX Runtime did not give {PROVIDER} for {path}.", fix="Install it again.")
         declared = only_input(path, self._session.get_inputs())
         if declared.type not in DTYPES:
-            raise ModelError(f"{path} takes {declared.type}; edgex runs models that take images.")
+            raise ModelError(
+                f"{path} takes {declared.type}; edgex runs models that take images.", fix="Give an image classifier."
+            )
         output = self._session.get_outputs()[0]
         self._input_name, self._output_name = declared.name, output.name
         self._ends = _Ends()
@@ -71,7 +73,7 @@ class OnnxRuntimeRunner:
         try:
             (output,) = self._session.run([self._output_name], {self._input_name: images})
         except Exception as error:  # as above
-            raise ModelError(f"ONNX Runtime cannot run {self._path}: {error}") from error
+            raise ModelError(f"ONNX Runtime cannot run {self._path}: {error}", fix="Write the file anew.") from error
         return to_real(output, self._ends.output)
 
     def __enter__(self) -> Self:

@@ -50,7 +50,9 @@ class OpenVinoRunner:
             self._model.reshape((batch, *self.input_shape))
             self._compiled = self._core.compile_model(self._model, "CPU", options)
         except RuntimeError as error:
-            raise ModelError(f"OpenVINO cannot run {self._path} with a batch of {batch}: {error}") from error
+            raise ModelError(
+                f"OpenVINO cannot run {self._path} with a batch of {batch}: {error}", fix="Write the file anew."
+            ) from error
         self._batch = batch
         self._request = self._compiled.create_infer_request()
 
@@ -62,7 +64,7 @@ class OpenVinoRunner:
         try:
             return np.array(self._request.infer([images])[0])
         except RuntimeError as error:
-            raise ModelError(f"OpenVINO cannot run {self._path}: {error}") from error
+            raise ModelError(f"OpenVINO cannot run {self._path}: {error}", fix="Write the file anew.") from error
 
     def __enter__(self) -> Self:
         return self

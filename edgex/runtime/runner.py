@@ -83,7 +83,9 @@ def one_image_shape(path: Path, dimensions: Sequence[object]) -> tuple[int, ...]
     """
     shape = tuple(dimensions[1:])
     if not shape:
-        raise ModelError(f"{path} takes no images: its input has the shape {tuple(dimensions)}.")
+        raise ModelError(
+            f"{path} takes no images: its input has the shape {tuple(dimensions)}.", fix="Give an image classifier."
+        )
     sizes = tuple(size for size in shape if isinstance(size, int) and size > 0)
     if sizes != shape:
         listed = ", ".join(map(str, dimensions))
@@ -96,7 +98,9 @@ def one_image_shape(path: Path, dimensions: Sequence[object]) -> tuple[int, ...]
 def only_input(path: Path, inputs: Sequence[Any]) -> Any:
     """The one input of a model. ModelError if it has more or none."""
     if len(inputs) != 1:
-        raise ModelError(f"{path} has {len(inputs)} inputs, and edgex runs models with one.")
+        raise ModelError(
+            f"{path} has {len(inputs)} inputs, and edgex runs models with one.", fix="Give an image classifier."
+        )
     return inputs[0]
 
 

@@ -347,7 +347,9 @@ class _Writer:
     def _global_pool(self, op_type: str, x: str, out: str, keepdims: bool) -> str:
         if keepdims:
             return self._emit(op_type, [x], out)
-        return self._emit("Flatten", [self._emit(op_type, [x], f"{out}.keepdims")], out)
+        # ONNX Runtime moves a quantization across Squeeze, but not Flatten, and so averages integers
+        axes = self._constant(f"{out}.axes", np.array([2, 3], np.int64))
+        return self._emit("Squeeze", [self._emit(op_type, [x], f"{out}.keepdims"), axes], out)
 
     def _reshape(self, node: Node, x: str, out: str) -> str:
         before, after = self.graph.shapes[node.inputs[0]], self.graph.shapes[node.name]

@@ -9,7 +9,6 @@ two, which has one scale for all its channels, quantizes better. The idea is cro
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgex.graph.ir import Array, Conv2D, DepthwiseConv2D, Graph, Node
 from edgex.graph.passes.result import PassResult
@@ -43,23 +42,33 @@ def equalize_depthwise(graph: Graph, magnitudes: Mapping[str, Array]) -> PassRes
         if not reach.max() > 0:
             kept[name] = "no channel carries anything"
             continue
-        factors = np.maximum(reach, LEAST_FACTOR * reach.max()).astype(np.float64)
-        factors /= np.exp(np.log(factors).mean())
+        factors = channel_factors(reach)
         pointwise = graph[pairs[name]]
-        kernel = pointwise.params["kernel"] * factors[:, np.newaxis].astype(np.float32)
+        kernel = pointwise.params["kernel"] * factors[:, np.newaxis]
         replacements[name] = [_divided(graph[name], factors)]
         replacements[pointwise.name] = [pointwise.with_params(kernel=kernel)]
     changed = tuple(name for name in magnitudes if name not in kept)
     return PassResult(graph.rewrite(replacements), changed, kept)
 
 
+def channel_factors(reach: Array) -> Array:
+    """What each channel of a depthwise output is divided by, (channels,): its reach, over the geometric mean of all.
+
+    Args:
+        reach: typical largest absolute activation of each channel, (channels,); not all zero.
+    """
+    factors = np.maximum(reach, LEAST_FACTOR * reach.max()).astype(np.float64)
+    evened: Array = (factors / np.exp(np.log(factors).mean())).astype(np.float32)
+    return evened
+
+
 def _is_pointwise(node: Node) -> bool:
     return isinstance(node.op, Conv2D) and node.params["kernel"].shape[:2] == (1, 1) and node.op.groups == 1
 
 
-def _divided(depthwise: Node, factors: NDArray[np.float64]) -> Node:
+def _divided(depthwise: Node, factors: Array) -> Node:
     kernel = depthwise.params["kernel"]
-    params = {"kernel": (kernel / factors.reshape(kernel.shape[2:])).astype(np.float32)}
+    params = {"kernel": kernel / factors.reshape(kernel.shape[2:])}
     if "bias" in depthwise.params:
-        params["bias"] = (depthwise.params["bias"] / factors).astype(np.float32)
+        params["bias"] = depthwise.params["bias"] / factors
     return depthwise.with_params(**params)

@@ -1,0 +1,30 @@
+"""The commands as Python functions: ``from edgex.api import quantize``.
+
+Each takes what its command takes and returns the records that the command shows; errors are
+:class:`edgex.errors.EdgexError`.
+"""
+
+from edgex.bench import bench
+from edgex.config import init_config as init
+from edgex.demo.run import run_demo as demo
+from edgex.inspection import inspect_model as inspect
+from edgex.lint import lint_file as lint
+from edgex.manifest import verify
+from edgex.measure import evaluate_artifacts as evaluate
+from edgex.pipeline import QuantizeOptions, export, quantize
+from edgex.target import load_target, target_names
+
+__all__ = [
+    "QuantizeOptions",
+    "bench",
+    "demo",
+    "evaluate",
+    "export",
+    "init",
+    "inspect",
+    "lint",
+    "load_target",
+    "quantize",
+    "target_names",
+    "verify",
+]

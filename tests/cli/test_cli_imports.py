@@ -1,0 +1,60 @@
+"""The command answers at once, and what needs no TensorFlow never loads it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command import environment
+
+HEAVY = {"ai_edge_litert", "h5py", "keras", "numpy", "onnx", "onnxruntime", "openvino", "PIL", "tensorflow"}
+TRAINING = {"keras", "tensorflow", "tensorflow_model_optimization", "tf_keras"}
+
+WATCHED = """
+    import atexit, sys
+
+    @atexit.register
+    def tell():
+        with open("loaded.txt", "w") as file:
+            file.write("\\n".join(name for name in sys.modules if "." not in name))
+
+    sys.argv[1:] = {arguments!r}
+    from edgex.cli import main
+    main()
+"""
+
+
+def loaded(folder: Path, *arguments: str) -> set[str]:
+    """The packages that a command has loaded when it ends."""
+    import textwrap
+
+    code = textwrap.dedent(WATCHED).format(arguments=list(arguments))
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set((folder / "loaded.txt").read_text().split("\n"))
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("quantize", "--help"), ("--version",)])
+def test_help_loads_nothing_heavy(folder: Path, arguments: tuple[str, ...]) -> None:
+    modules = loaded(folder, *arguments)
+    assert "edgex" in modules
+    assert not HEAVY & modules
+
+
+def test_no_command_loads_tensorflow(folder: Path) -> None:
+    files = ("o/xception-digits.int8.onnx", "o/xception-digits.int8.tflite")
+    commands = {
+        ("quantize", "demo", "--target", "cpu", "--calib", "digits", "--calib-count", "4", "-o", "o"): "onnxruntime",
+        ("export", "demo", "--target", "cpu", "-o", "e"): "h5py",
+        ("bench", *files, "--runs", "2"): "ai_edge_litert",
+        ("eval", *files, "--data", "digits"): "ai_edge_litert",
+        ("lint", files[0], "--target", "cpu"): "onnx",
+        ("inspect", "demo"): "h5py",
+        ("targets",): "pydantic",
+        ("verify", "o"): "hashlib",
+        ("init",): "edgex",
+    }
+    for arguments, used in commands.items():
+        modules = loaded(folder, *arguments)
+        assert used in modules, arguments
+        assert not TRAINING & modules, arguments
