@@ -123,6 +123,12 @@ def test_a_channel_of_zeros_keeps_its_bias() -> None:
     assert quantized.bias * quantized.scales.astype(float) * 0.1 == pytest.approx([0.5, -0.75], rel=2e-3)
 
 
+def test_a_channel_of_nothing_has_a_scale_that_can_be_inverted() -> None:
+    quantized = quantize_kernel(np.array([[1.0, 0.0]], np.float32), (1,), None, np.float32(0.1))
+    assert quantized.scales.tolist() == [np.float32(1 / 127), SMALLEST_SCALE]
+    assert (quantized.values.tolist(), quantized.bias.tolist()) == ([[127, 0]], [0, 0])
+
+
 @pytest.mark.parametrize("input_scale", [1e-10, 1e-6, 0.1])
 def test_a_huge_bias_fits_into_int32(input_scale: float) -> None:
     kernel = np.full((4, 2), 1e-3, np.float32)

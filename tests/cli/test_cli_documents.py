@@ -3,7 +3,6 @@
 import hashlib
 from pathlib import Path
 
-import pytest
 from command import Outcome, edgex
 
 ARTIFACT = {"path", "format", "precision", "bytes", "sha256"}
@@ -116,15 +115,15 @@ def test_bench_for_people(project: Path) -> None:
     assert "bench (" in outcome.err
 
 
-def test_files_of_the_same_name_are_told_apart(project: Path, folder: Path) -> None:
-    edgex("export", "demo", "--target", "cpu", "-o", folder / "out", cwd=project)
-    other = folder / "out" / "xception-digits.fp32.onnx"
-    outcome = edgex("bench", FLOAT, other, "--runs", 1, "--json", cwd=project)
-    assert [result["path"] for result in outcome.document["results"]] == [FLOAT, str(other)]
+def test_files_of_the_same_name_are_told_apart(folder: Path) -> None:
+    files = [f"{name}/xception-digits.fp32.onnx" for name in ("one", "other")]
+    for file in files:
+        edgex("export", "demo", "--target", "cpu", "-o", Path(file).parent, cwd=folder)
+    outcome = edgex("bench", *files, "--runs", 1, "--json", cwd=folder)
+    assert [result["path"] for result in outcome.document["results"]] == files
     for command in (("bench", "--runs", 1), ("eval", "--data", "digits")):
-        shown = edgex(*command, FLOAT, other, cwd=project, COLUMNS="300").out.replace("\n", "")
-        assert f"{project.name}/{FLOAT}" in shown or f" {FLOAT} " in shown
-        assert str(other) in shown
+        shown = edgex(*command, *files, cwd=folder).out
+        assert all(file in shown for file in files)
 
 
 def test_inspect(folder: Path) -> None:
@@ -226,9 +225,8 @@ def test_init(folder: Path) -> None:
     assert (folder / "edgex.toml").is_file()
 
 
-@pytest.mark.parametrize("target", ["cpu", "jetson"])
-def test_demo(folder: Path, target: str) -> None:
-    outcome = edgex("demo", "--target", target, "--json", cwd=folder)
+def test_demo(folder: Path) -> None:
+    outcome = edgex("demo", "--target", "jetson", "--json", cwd=folder)
     assert outcome.code == 0
     document = outcome.document
     assert document["schema"] == "edgex.demo/1"

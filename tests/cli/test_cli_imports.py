@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,6 @@ WATCHED = """
 
 def loaded(folder: Path, *arguments: str) -> set[str]:
     """The packages that a command has loaded when it ends."""
-    import textwrap
-
     code = textwrap.dedent(WATCHED).format(arguments=list(arguments))
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,10 @@ import numpy as np
 import onnx
 import pytest
 from command import Outcome, edgex
+from PIL import Image
 
+from edgex import __version__
+from edgex.resources import demo_model, digits_file
 from edgex.runtime import open_runner
 
 FEW = ("--calib", "digits", "--calib-count", 8)
@@ -115,10 +118,8 @@ def test_calibration_options_are_recorded(folder: Path) -> None:
 
 
 def test_labels_for_a_flat_folder(folder: Path) -> None:
-    from PIL import Image
-
     (folder / "flat").mkdir()
-    with np.load(Path(edgex_package()) / "demo" / "digits.npz") as digits:
+    with np.load(digits_file()) as digits:
         chosen = np.flatnonzero(digits["split"] == "test")[:30]
         for index in chosen:
             Image.fromarray(digits["x"][index, ..., 0]).save(folder / "flat" / f"{index}.png")
@@ -130,12 +131,6 @@ def test_labels_for_a_flat_folder(folder: Path) -> None:
     assert outcome.code == 0, outcome.err
     assert outcome.document["results"][0]["images"] == 30
     assert outcome.document["results"][0]["top1"] > 0.9
-
-
-def edgex_package() -> Path:
-    import edgex as package
-
-    return Path(str(package.__file__)).parent
 
 
 # What stands where
@@ -157,7 +152,7 @@ def test_names_are_shown_as_they_are(folder: Path) -> None:
     """Brackets are markup to rich, and words between colons emoji."""
     name = "a [bold]b :smile: [x]"
     model = folder / f"{name}.keras"
-    model.write_bytes((edgex_package() / "demo" / "xception-digits.keras").read_bytes())
+    model.write_bytes(demo_model().read_bytes())
     outcome = edgex("export", model.name, "--target", "cpu", cwd=folder)
     assert f"{name}.fp32.onnx" in outcome.out
     assert f"{name}-cpu" in outcome.out
@@ -179,8 +174,6 @@ def test_output_that_lacks_a_sign(project: Path) -> None:
 
 
 def test_version(folder: Path) -> None:
-    from edgex import __version__
-
     assert edgex("--version", cwd=folder) == Outcome(0, f"{__version__}\n", "")
 
 
@@ -208,7 +201,7 @@ def test_the_command_line_wins(folder: Path) -> None:
 
 
 def test_paths_in_the_file_are_relative_to_it(folder: Path) -> None:
-    (folder / "my.keras").write_bytes((edgex_package() / "demo" / "xception-digits.keras").read_bytes())
+    (folder / "my.keras").write_bytes(demo_model().read_bytes())
     (folder / "edgex.toml").write_text('model = "my.keras"\ntarget = "cpu"\noutput = "out-{target}"\n')
     (folder / "deep" / "er").mkdir(parents=True)
     outcome = edgex("export", "--json", cwd=folder / "deep" / "er")

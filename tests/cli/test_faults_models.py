@@ -28,7 +28,7 @@ FEW = ("--calib", "digits", "--calib-count", 8)
 Edit = Callable[[Any], None]
 
 
-def demo_without(path: Path, config: Edit = lambda _: None, weights: Edit = lambda _: None) -> Path:
+def demo_with(path: Path, config: Edit = lambda _: None, weights: Edit = lambda _: None) -> Path:
     """The demo model with its configuration and weights edited."""
     with zipfile.ZipFile(demo_model()) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -49,13 +49,12 @@ def layer(document: Any, name: str) -> Any:
     return next(entry for entry in document["config"]["layers"] if entry["config"]["name"] == name)
 
 
-def refused_everywhere(model: Path, *words: str) -> None:
-    """No command takes the model, and ``quantize`` leaves nothing."""
+def refused_cleanly(model: Path, *words: str) -> None:
+    """Neither looking at the model nor quantizing it is possible, and nothing is left behind."""
     folder = model.parent
     before = set(folder.iterdir())
     refused(edgex("inspect", model.name, cwd=folder), REFUSED, model.name, *words)
     refused(edgex("quantize", model.name, "--target", "cpu", *FEW, cwd=folder), REFUSED, model.name, *words)
-    refused(edgex("export", model.name, "--target", "cpu", cwd=folder), REFUSED, model.name, *words)
     assert set(folder.iterdir()) == before
 
 
@@ -91,7 +90,7 @@ def body(keras: Any, tensor: Any) -> Any:
 def test_1_truncated(folder: Path) -> None:
     model = folder / "cut.keras"
     model.write_bytes(demo_model().read_bytes()[:-20_000])
-    refused_everywhere(model, "damaged", "model.save")
+    refused_cleanly(model, "damaged", "model.save")
     arguments = ("quantize", model.name, "--target", "cpu", *FEW)
     imports = edgex(*arguments, cwd=folder, PYTHONPROFILEIMPORTTIME="1").err
     assert re.search(r"\| +edgex\.pipeline$", imports, re.MULTILINE)
@@ -108,7 +107,7 @@ def test_1_truncated(folder: Path) -> None:
 )
 def test_2_something_else_renamed(folder: Path, content: bytes, kind: str) -> None:
     (folder / "model.keras").write_bytes(content)
-    refused_everywhere(folder / "model.keras", kind)
+    refused_cleanly(folder / "model.keras", kind)
 
 
 def test_3_lambda_layer(folder: Path, keras: Any) -> None:
@@ -121,7 +120,7 @@ def test_3_lambda_layer(folder: Path, keras: Any) -> None:
     )
     canary.unlink()
     model.save(folder / "model.keras")
-    refused_everywhere(folder / "model.keras", "'wrapped'", "Lambda")
+    refused_cleanly(folder / "model.keras", "'wrapped'", "Lambda")
     assert not canary.exists()
 
 
@@ -150,8 +149,8 @@ def test_3_payloads_in_the_configuration(folder: Path) -> None:
         }
         document["config"]["layers"].append(payload)
 
-    refused_everywhere(demo_without(folder / "activation.keras", callable_activation), "block1_conv1", "system")
-    refused_everywhere(demo_without(folder / "dead.keras", dead_node), "'dead'", "Lambda")
+    refused_cleanly(demo_with(folder / "activation.keras", callable_activation), "block1_conv1", "system")
+    refused_cleanly(demo_with(folder / "dead.keras", dead_node), "'dead'", "Lambda")
     assert not canary.exists()
 
 
@@ -159,7 +158,7 @@ def test_3_what_only_training_uses_is_ignored(folder: Path) -> None:
     def compiled(document: Any) -> None:
         document["compile_config"] = {"optimizer": {"module": "os", "class_name": "system", "config": "touch canary"}}
 
-    model = demo_without(folder / "xception-digits.keras", compiled)
+    model = demo_with(folder / "xception-digits.keras", compiled)
     assert edgex("inspect", model.name, cwd=folder).code == 0
     assert not (folder / "canary").exists()
 
@@ -169,18 +168,18 @@ def test_4_bombs_and_links(folder: Path) -> None:
         archive.writestr("config.json", bytes(300 << 20))
         archive.writestr("metadata.json", "{}")
         archive.writestr("model.weights.h5", b"")
-    refused_everywhere(folder / "bomb.keras")
+    refused_cleanly(folder / "bomb.keras")
     with zipfile.ZipFile(demo_model()) as archive, zipfile.ZipFile(folder / "out.keras", "w") as other:
         for name in archive.namelist():
             other.writestr(name, archive.read(name))
         other.writestr("../escaped", "text")
-    refused_everywhere(folder / "out.keras", "../escaped")
+    refused_cleanly(folder / "out.keras", "../escaped")
 
     def link(file: Any) -> None:
         del file["layers/conv2d/vars/0"]
         file["layers/conv2d/vars/0"] = h5py.ExternalLink("/etc/passwd", "/")
 
-    refused_everywhere(demo_without(folder / "link.keras", weights=link), "conv2d")
+    refused_cleanly(demo_with(folder / "link.keras", weights=link), "conv2d")
 
 
 def test_5_weights_that_are_not_finite(folder: Path) -> None:
@@ -188,16 +187,14 @@ def test_5_weights_that_are_not_finite(folder: Path) -> None:
         file["layers/conv2d/vars/0"][0, 0, 0, 0] = np.nan
         file["layers/dense/vars/1"][3] = np.inf
 
-    refused_everywhere(
-        demo_without(folder / "m.keras", weights=spoil), "NaN", "block1_conv1/kernel", "predictions/bias"
-    )
+    refused_cleanly(demo_with(folder / "m.keras", weights=spoil), "NaN", "block1_conv1/kernel", "predictions/bias")
 
 
 def test_8_logits_are_detected(folder: Path) -> None:
     def without_softmax(document: Any) -> None:
         layer(document, "predictions")["config"]["activation"] = "linear"
 
-    artifacts, _ = quantized(demo_without(folder / "m.keras", without_softmax))
+    artifacts, _ = quantized(demo_with(folder / "m.keras", without_softmax))
     outcome = edgex("eval", *artifacts.values(), "--data", "digits", "--json", cwd=folder)
     assert {result["output"] for result in outcome.document["results"]} == {"logits"}
     assert all(result["top1"] > 0.95 for result in outcome.document["results"])
@@ -207,7 +204,7 @@ def test_9_unknown_layer(folder: Path) -> None:
     def rename(document: Any) -> None:
         layer(document, "block2_sepconv1").update(module="mine", class_name="MyConv", registered_name="mine>MyConv")
 
-    refused_everywhere(demo_without(folder / "m.keras", rename), "MyConv", "block2_sepconv1", "SeparableConv2D")
+    refused_cleanly(demo_with(folder / "m.keras", rename), "MyConv", "block2_sepconv1", "SeparableConv2D")
 
 
 def test_10_nested_models_are_flattened(folder: Path, keras: Any, images: Any) -> None:

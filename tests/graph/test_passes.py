@@ -116,7 +116,15 @@ CASES = {
     "separable": Case(split_separable, graph(SEPARABLE), ("separable",), {}, {DepthwiseConv2D, Conv2D}),
     "separable without bias": Case(
         split_separable,
-        graph(replace(SEPARABLE, params={k: v for k, v in SEPARABLE.params.items() if k != "bias"})),
+        graph(
+            layer(
+                "separable",
+                SeparableConv2D(dilation=(2, 1)),
+                "image",
+                depthwise=weights(3, 3, 6, 1),
+                pointwise=weights(1, 1, 6, 5),
+            )
+        ),
         ("separable",),
         {},
         {DepthwiseConv2D, Conv2D},

@@ -300,6 +300,24 @@ def test_kept_layers_run_in_float() -> None:
     assert sqnr(logits, EXPECTED["predictions"]) > LEAST_SQNR
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        onnx_model(GRAPH),
+        onnx_model(GRAPH, form=OnnxForm(float_type="float16")),
+        int8_model("U8S8"),
+        int8_model("U8S8", integer_io=True),
+        int8_model("S8S8 for TensorRT"),
+    ],
+    ids=["float", "half", "int8", "integer ends", "TensorRT"],
+)
+def test_nothing_is_there_for_nobody(model: ModelProto) -> None:
+    made = [name for node in model.graph.node for name in node.output] + list(constants(model))
+    read = {name for node in model.graph.node for name in node.input} | {output.name for output in model.graph.output}
+    assert set(made) <= read
+    assert len(made) == len(set(made))
+
+
 @pytest.mark.parametrize("model", [onnx_model(GRAPH), int8_model("U8S8")], ids=["float", "int8"])
 def test_names_are_those_of_the_graph(model: ModelProto) -> None:
     computed = {node.name.removesuffix(".raw") for node in model.graph.node}

@@ -122,6 +122,7 @@ CASES = {
     "softplus": single(Activation("softplus")),
     "softmax of a vector": over(GlobalMaxPool(), Softmax()),
     "softmax of an image": single(Softmax()),
+    "softmax that is read on": over(Softmax(), Conv2D(), kernel=weights(1, 1, 6, 3)),
     "softmax of rows": over(Reshape((45, 12)), Softmax()),
     "add": joined(Add(), "image", "relu"),
     "add to itself": joined(Add(), "image", "image"),

@@ -1,0 +1,41 @@
+"""The full Xception at 299×299: our files of it and the oracles', and what making them took."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.inputs import FULL_SIZE, Workplace
+from benchmarks.oracles import ONNXRUNTIME, ORACLES, TENSORFLOW, Job, run_oracles
+from benchmarks.processes import Run, edgex
+
+
+@dataclass(frozen=True)
+class FullSize:
+    """INT8 for cpu, made by us and by oracles from the same model and images."""
+
+    workplace: Workplace
+
+    @property
+    def ours(self) -> Path:
+        return self.workplace.folder / f"edgex-{FULL_SIZE}"
+
+    def our_file(self, kind: str) -> Path:
+        return self.ours / f"{self.workplace.full_model().stem}.{kind}"
+
+    def their_file(self, oracle: str) -> Path:
+        return self._theirs / ORACLES[oracle].file
+
+    def run_ours(self) -> Run:
+        """``edgex quantize``, whole."""
+        model, calib = self.workplace.full_model(), self.workplace.photos()
+        return edgex(
+            "quantize", model, "--target", "cpu", "--calib", calib, "-o", self.ours, folder=self.workplace.folder
+        )
+
+    def run_theirs(self) -> Run:
+        """TensorFlow's converter, then Keras' export and ONNX Runtime's quantizer, in one process."""
+        job = Job(self.workplace.full_model(), self.workplace.photos(), FULL_SIZE, self._theirs)
+        return run_oracles([TENSORFLOW, ONNXRUNTIME], job)
+
+    @property
+    def _theirs(self) -> Path:
+        return self.workplace.subfolder(f"oracles-{FULL_SIZE}")
