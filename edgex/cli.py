@@ -34,7 +34,7 @@ R = TypeVar("R")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 Model = Annotated[Path | None, typer.Argument(help="A .keras or .h5 file, or the word demo.", show_default=False)]
-Artifacts = Annotated[list[Path], typer.Argument(help=".tflite and .onnx files.", show_default=False)]
+Artifacts = Annotated[list[Path], typer.Argument(help="Files, or output directories.", show_default=False)]
 Target = Annotated[str | None, typer.Option(help="cpu, jetson, gpu-desktop, or a .toml file of your own.")]
 Arch = Annotated[str | None, typer.Option(help="Of the target cpu: x86 or arm.")]
 Jetpack = Annotated[str | None, typer.Option(help="Of the target jetson: the JetPack on the board, like 6.2.")]
@@ -98,13 +98,12 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors and results.")] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    console.SETTINGS.verbosity = -1 if quiet else int(verbose)
+    console.SETTINGS.quiet = quiet
     console.SETTINGS.debug = debug
 
 
@@ -260,12 +259,13 @@ def eval(  # noqa: A001  the command's name
 ) -> None:
     """Accuracy of artifacts on labelled images."""
     from edgex import render
+    from edgex.manifest import artifact_files
     from edgex.measure import evaluate_artifacts
 
     settings = Settings()
     with console.progress() as progress:
         evaluation = evaluate_artifacts(
-            artifacts,
+            artifact_files(artifacts),
             settings.need("data", data),
             labels=labels,
             preprocess=settings.one_of("preprocess", preprocess),
@@ -297,11 +297,12 @@ def bench(
     """Latency of artifacts at batch 1, interleaved and compared."""
     from edgex import render
     from edgex.bench import bench as run_bench
+    from edgex.manifest import artifact_files
 
     settings = Settings()
     with console.progress() as progress:
         report = run_bench(
-            artifacts,
+            artifact_files(artifacts),
             runtime=runtime,
             threads=settings.get("threads", threads),
             runs=runs,

@@ -18,11 +18,11 @@ class Settings:
     """What the options before the command say.
 
     Attributes:
-        verbosity: -1 says errors only, 0 warnings and progress, 1 what each stage did.
+        quiet: say nothing but errors and results; no warnings, no progress.
         debug: show tracebacks.
     """
 
-    verbosity: int = 0
+    quiet: bool = False
     debug: bool = False
 
 
@@ -59,7 +59,7 @@ def say_error(message: str, fix: str) -> None:
 
 def say_warning(message: str) -> None:
     """Something odd but usable."""
-    if SETTINGS.verbosity >= 0:
+    if not SETTINGS.quiet:
         err().print("warning:", style="yellow", end=" ")
         err().print(message)
 
@@ -71,7 +71,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
     Yields:
         A function to call with what is being done, how many are done, and how many there are.
     """
-    if SETTINGS.verbosity < 0:
+    if SETTINGS.quiet:
         yield lambda _what, _done, _total: None
     elif not sys.stderr.isatty():
         begun: set[str] = set()

@@ -159,6 +159,16 @@ def read_manifest(directory: Path) -> Manifest:
         raise OutputError(f"{path} is not a manifest of edgex: {error}.", fix=fix) from error
 
 
+def artifact_files(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and for an output directory among them the artifacts that its manifest lists.
+
+    Raises:
+        OutputError: a directory has no manifest of ours.
+    """
+    listed = ([each.path for each in read_manifest(path).artifacts] if path.is_dir() else [path] for path in paths)
+    return [path for files in listed for path in files]
+
+
 def verify(directory: Path) -> list[Problem]:
     """Hash every file of an output directory again, and name those that the manifest knows otherwise.
 

@@ -91,7 +91,7 @@ def _calibrated_with(directory: Path) -> set[str]:
     if not path.is_file():
         return set()
     try:
-        images = json.loads(path.read_text(encoding="utf-8"))["calibration"]["images"]
+        images = json.loads(path.read_text(encoding="utf-8"))["calibration"]["sources"]
         return {content for _, content in images}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise OutputError(f"{path} cannot be read: {error}.", fix="Write it anew with edgex quantize.") from error

@@ -146,7 +146,7 @@ def quantize(
             ),
             lambda done: progress("calibrate", done, len(dataset)),
         )
-        plan = _with_sources(result.plan, dataset, preprocessing, options.calib_seed)
+        plan = _with_sources(result.plan, graph.notes, dataset, preprocessing, options.calib_seed)
         (work / PLAN_NAME).write_text(plan.to_json(), encoding="utf-8")
         writer = _ArtifactWriter(work, model.stem, target, prepared)
         artifacts = []
@@ -168,7 +168,12 @@ def quantize(
             preprocessing=preprocessing.to_json(),
             recipe=options.recipe(),
         )
-    warnings = [*data_warnings(dataset), *pixels.warnings(), *_calibration_warnings(model, calib, pixels.seen, plan)]
+    warnings = [
+        *graph.notes,
+        *data_warnings(dataset),
+        *pixels.warnings(),
+        *_calibration_warnings(model, calib, pixels.seen, plan),
+    ]
     return WrittenDirectory(output, _placed(manifest.artifacts, output), tuple(warnings))
 
 
@@ -200,7 +205,7 @@ def export(
             preprocessing=_preprocessing(graph, options).to_json(),
             recipe={"input_size": options.input_size},
         )
-    return WrittenDirectory(output, _placed(manifest.artifacts, output), ())
+    return WrittenDirectory(output, _placed(manifest.artifacts, output), graph.notes)
 
 
 @dataclass(frozen=True)
@@ -291,16 +296,16 @@ class _PixelCheck:
 
 
 def _with_sources(
-    plan: QuantizationPlan, dataset: Dataset, preprocessing: Preprocessing, seed: int
+    plan: QuantizationPlan, notes: Sequence[str], dataset: Dataset, preprocessing: Preprocessing, seed: int
 ) -> QuantizationPlan:
-    """The plan, saying also which images it comes from and what was done to them."""
+    """The plan, saying also which images it comes from, and what was done to them and to the model."""
     sources = [
         [name, content]
         for name, content in zip(dataset.names, dataset.content_hashes, strict=True)
         if name not in dataset.log.unreadable
     ]
-    record = {**plan.calibration, "seed": seed, "preprocessing": preprocessing.to_json(), "images": sources}
-    return replace(plan, calibration=record)
+    origin = {"notes": list(notes), "seed": seed, "preprocessing": preprocessing.to_json(), "sources": sources}
+    return replace(plan, calibration={**plan.calibration, **origin})
 
 
 def data_warnings(dataset: Dataset) -> list[str]:

@@ -423,7 +423,7 @@ def test_decoding_runs_ahead_but_not_far(tmp_path):
     time.sleep(0.05)
     assert 8 <= len(reads) <= 10
     batches.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("edgex-decode")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("edgex")]
 
 
 def test_a_zip_is_read_by_many_threads(tmp_path):

@@ -123,8 +123,8 @@ def test_the_manifest_says_from_what_and_for_what(tmp_path: Path) -> None:
 def test_the_plan_says_where_its_ranges_come_from(tmp_path: Path) -> None:
     calibration = plan_of(written(tmp_path, method="minmax", calib_seed=3)).calibration
     assert (calibration["method"], calibration["seed"]) == ("minmax", 3)
-    assert len(calibration["images"]) == 40
-    assert all(len(content) == 64 for _, content in calibration["images"])
+    assert len(calibration["sources"]) == 40
+    assert all(len(content) == 64 for _, content in calibration["sources"])
     assert calibration["preprocessing"]["scale"] == "xception"
     assert len(calibration["equalized"]) == 34
 

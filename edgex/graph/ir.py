@@ -205,6 +205,10 @@ class Node:
 class Graph:
     """Nodes in topological order, inputs first. Compared by identity.
 
+    Attributes:
+        outputs: names of the tensors that the model gives.
+        notes: sentences about what a reader did to the model that its owner should know.
+
     Raises:
         ValueError: a name is used twice, or an input is not made by an earlier node. Readers turn what a file
             does wrong into ModelError before it comes here.
@@ -213,6 +217,7 @@ class Graph:
     name: str
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         made: set[str] = set()

@@ -1,12 +1,11 @@
 """Reading a Keras model into a graph, as data: no Keras, no TensorFlow, no code from the file."""
 
-import logging
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
 from itertools import chain, count
@@ -40,8 +39,6 @@ DAMAGE = (
 
 CallId = tuple[str, int]
 
-_log = logging.getLogger(__name__)
-
 
 def read_keras(path: Path, *, input_size: int | None = None) -> Graph:
     """Read a ``.keras`` or ``.h5`` file of Keras 3 or tf_keras.
@@ -64,10 +61,11 @@ def read_keras(path: Path, *, input_size: int | None = None) -> Graph:
         raise UsageError(f"The input size {input_size} is not positive.", fix="Give it in pixels, like 299.")
     with _naming(path), open_keras(path) as file:
         model = parse_model(file.config, LAYERS)
-        for policy in sorted(_short_float_policies(model)):
-            _log.warning("%s was built with the dtype policy %s; edgex reads it as float32.", path, policy)
         weights = read_weights(model, file)
-        return _Builder(weights, not file.keras_version.startswith("3"), input_size).graph(model)
+        graph = _Builder(weights, not file.keras_version.startswith("3"), input_size).graph(model)
+        policies = sorted(_short_float_policies(model))
+        notes = (f"The model was built with the dtype policy {policy}; it is read as float32." for policy in policies)
+        return replace(graph, notes=tuple(notes))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex.errors import ModelError
 from edgex.graph.ir import (
     Activation,
     Add,
@@ -43,6 +44,7 @@ from edgex.graph.ir import (
 )
 from edgex.graph.shapes import explicit_padding
 from edgex.plan import QuantizationPlan, quantize_kernel
+from edgex.write.onnx_activations import write_activation
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -79,6 +81,7 @@ def onnx_model(graph: Graph, plan: QuantizationPlan | None = None, form: OnnxFor
     Equal arguments give equal bytes.
 
     Raises:
+        ModelError: a weight is too large for float16.
         ValueError: an operation that a pass should have replaced (a batch norm) is left, or there is a plan and the
             form asks for half precision.
     """
@@ -225,6 +228,8 @@ class _Writer:
         return name
 
     def _float(self, name: str, array: NDArray[Any] | float) -> str:
+        if np.max(np.abs(array)) > np.finfo(self.float_dtype).max:
+            raise ModelError(f"{name} holds values too large for {self.float_dtype}.", fix="Write it in float32.")
         return self._constant(name, np.asarray(array, self.float_dtype))
 
     # Operations
@@ -255,7 +260,7 @@ class _Writer:
             case LeakyRelu(slope):
                 return self._emit("LeakyRelu", [x], out, alpha=slope)
             case Activation():
-                return self._activation(node.name, node.op, x, out)
+                return write_activation(self._emit, self._float, node.op.function, x, out)
             case Softmax():
                 axis = self._channel_axis(node)
                 if not self._half:
@@ -371,25 +376,6 @@ class _Writer:
         image = len(self.graph.shapes[node.name]) == 3
         # ".scale" alone is how the tensor is quantized
         return self._float(f"{node.name}.channel_{key}", vector.reshape(-1, 1, 1) if image else vector)
-
-    def _activation(self, name: str, op: Activation, x: str, out: str) -> str:
-        match op.function:
-            case "sigmoid" | "tanh" | "elu" | "softplus" as function:
-                return self._emit(function.capitalize(), [x], out)
-            case "hard_sigmoid":
-                return self._emit("HardSigmoid", [x], out, alpha=1 / 6, beta=0.5)
-            case "silu":
-                return self._emit("Mul", [x, self._emit("Sigmoid", [x], f"{name}.sigmoid")], out)
-            case "hard_silu":
-                gate = self._emit("HardSigmoid", [x], f"{name}.gate", alpha=1 / 6, beta=0.5)
-                return self._emit("Mul", [x, gate], out)
-            case "gelu":
-                # Gelu is an operator only from opset 20 on: x / 2 * (1 + erf(x / sqrt 2))
-                scaled = self._emit("Mul", [x, self._float(f"{name}.rsqrt2", 0.5**0.5)], f"{name}.scaled")
-                erf = self._emit("Erf", [scaled], f"{name}.erf")
-                gate = self._emit("Add", [erf, self._float(f"{name}.one", 1.0)], f"{name}.gate")
-                halved = self._emit("Mul", [x, self._float(f"{name}.half", 0.5)], f"{name}.halved")
-                return self._emit("Mul", [halved, gate], out)
 
 
 def _proto(dtype: "np.dtype[Any]") -> int:

@@ -252,3 +252,12 @@ def test_demo_for_people(folder: Path) -> None:
         "evaluate",
         "bench",
     ]
+
+
+def test_a_directory_stands_for_its_artifacts(demo_cpu: tuple[Path, Outcome]) -> None:
+    folder, _ = demo_cpu
+    outcome = edgex("eval", "out", "--data", "digits", "--json", cwd=folder)
+    assert outcome.code == 0
+    names = [f"out/xception-digits.{precision}.{form}" for precision, form in CPU_ARTIFACTS]
+    assert [row["path"] for row in outcome.document["results"]] == names
+    assert edgex("bench", folder / "out" / "..", cwd=folder).code == 8, "a directory without a manifest"

@@ -111,10 +111,10 @@ def test_calibration_options_are_recorded(folder: Path) -> None:
     assert (recipe["calib_seed"], recipe["method"], recipe["equalize"]) == (5, "percentile", False)
     plan = json.loads((folder / "out" / "plan.json").read_text())["calibration"]
     assert (plan["seed"], plan["method"], plan["equalized"]) == (5, "percentile", [])
-    images = plan["images"]
+    images = plan["sources"]
     assert len(images) == 8
     quantized(folder, "--target", "cpu")
-    assert json.loads((folder / "out" / "plan.json").read_text())["calibration"]["images"] != images
+    assert json.loads((folder / "out" / "plan.json").read_text())["calibration"]["sources"] != images
 
 
 def test_labels_for_a_flat_folder(folder: Path) -> None:

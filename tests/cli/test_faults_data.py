@@ -113,7 +113,7 @@ def test_20_wrong_checksum_in_a_zip(project: Path, folder: Path) -> None:
         assert outcome.code == 0, outcome.err
         assert "1 of 40 images were left out: 3/003.png" in outcome.err
     plan = json.loads((folder / "new" / "plan.json").read_text())
-    assert len(plan["calibration"]["images"]) == 39
+    assert len(plan["calibration"]["sources"]) == 39
 
 
 def test_20_all_images_corrupt(folder: Path) -> None:

@@ -20,8 +20,9 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from onnx_support import min_max_plan, run
 from reference import reference, relative_error, sqnr
 
+from edgex.errors import ModelError
 from edgex.graph.fusion import fused_activation
-from edgex.graph.ir import Activation, Add, Array, Conv2D, Graph, Input, Node, Pad, Relu, Softmax
+from edgex.graph.ir import Activation, Add, Array, Conv2D, Dense, Graph, Input, Node, Pad, Relu, Softmax
 from edgex.plan import QuantizationPlan, Scheme
 from edgex.write.onnx import IR_VERSIONS, OnnxForm, onnx_model
 
@@ -360,3 +361,11 @@ def test_equal_arguments_give_equal_bytes_in_every_process() -> None:
 def test_ir_versions_are_those_of_the_releases() -> None:
     released = {row[2]: row[1] for row in reversed(helper.VERSION_TABLE)}
     assert {opset: released[opset] for opset in IR_VERSIONS} == IR_VERSIONS
+
+
+def test_a_weight_too_large_for_float16_is_refused() -> None:
+    kernel = np.full((3, 2), 70_000.0, np.float32)
+    graph = Graph("test", (Node("x", Input((3,))), Node("dense", Dense(), ("x",), {"kernel": kernel})), ("dense",))
+    with pytest.raises(ModelError, match=r"^dense\.kernel holds values too large for float16"):
+        onnx_model(graph, form=OnnxForm(float_type="float16"))
+    onnx_model(graph)
