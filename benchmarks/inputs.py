@@ -38,7 +38,8 @@ class Workplace:
     nncf_python: Path | None = None
 
     def subfolder(self, name: str) -> Path:
-        path = self.folder / name
+        """A folder of that name; a quick run's own, since its files come from fewer images."""
+        path = self.folder / (f"{name}-quick" if self.quick else name)
         path.mkdir(exist_ok=True)
         return path
 

@@ -15,7 +15,7 @@ def measure(workplace: Workplace) -> Section:
         arguments = ("--target", "cpu", "--calib", images, "--calib-count", str(count), "-o", output)
         return edgex("quantize", model, *arguments, folder=workplace.folder).peak_bytes / 1e6
 
-    peaks = interleave(1 if workplace.quick else 3, lambda: peak(many), lambda: peak(few))
+    peaks = interleave(1 if workplace.quick else 2, lambda: peak(many), lambda: peak(few))
     measure = f"peak memory of edgex quantize at {REAL_SIZE}×{REAL_SIZE}, {many:,} images / {few}"
     rows = tuple(
         (f"{count:,}", min(of_count), max(of_count)) for count, of_count in zip((many, few), peaks, strict=True)

@@ -28,7 +28,7 @@ def measure(workplace: Workplace) -> Section:
         return float(run(sys.executable, "-m", "benchmarks.speed", *arguments, folder=workplace.folder).stdout)
 
     ours()  # the first start compiles, fills the disk's cache, and writes the float file
-    against_bare = interleave(1 if workplace.quick else 5, ours, bare)
+    against_bare = interleave(1 if workplace.quick else 4, ours, bare)
     against_theirs = interleave(1 if workplace.quick else 2, ours, theirs)
     images = len(list(workplace.photos().iterdir()))
     figures = (

@@ -26,6 +26,7 @@ app = typer.Typer(
     help="A trained Keras classifier in, proven INT8 TFLite and ONNX out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # boxes around the help would double the time it takes
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

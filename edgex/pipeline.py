@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from edgex.dataset import Dataset, open_dataset
 from edgex.errors import DataError, ModelError, UsageError
 from edgex.graph.ir import Affine, Array, Graph
@@ -133,6 +131,10 @@ def quantize(
         pixels = _PixelCheck(dataset)
         threads = options.threads or physical_cores()
         prepared = prepare(graph)
+        writer = _ArtifactWriter(work, model.stem, target, prepared)
+        kinds = target.artifacts
+        # Float first: after calibration their bytes would come on top of what the runtime then holds
+        artifacts = {kind: writer.float(kind) for kind in kinds if kind.precision != "int8"}
         result = quantize_ptq(
             prepared,
             pixels.watch(_named_images(dataset, preprocessing)),
@@ -148,20 +150,16 @@ def quantize(
         )
         plan = _with_sources(result.plan, graph.notes, dataset, preprocessing, options.calib_seed)
         (work / PLAN_NAME).write_text(plan.to_json(), encoding="utf-8")
-        writer = _ArtifactWriter(work, model.stem, target, prepared)
-        artifacts = []
-        for done, kind in enumerate(target.artifacts):
-            progress("write", done, len(target.artifacts))
-            if kind.precision == "int8":
-                quantized = kind if keep_float is None else kind._replace(precision="mixed")
-                artifacts.append(writer.int8(quantized, result.graph, plan, integer_io=options.io == "int8"))
-            else:
-                artifacts.append(writer.float(kind))
-        progress("write", len(artifacts), len(artifacts))
-        _lint(artifacts, target, plan.kept_float)
+        for kind in [kind for kind in kinds if kind.precision == "int8"]:
+            progress("write", len(artifacts), len(kinds))
+            named = kind if keep_float is None else kind._replace(precision="mixed")
+            artifacts[kind] = writer.int8(named, result.graph, plan, integer_io=options.io == "int8")
+        progress("write", len(kinds), len(kinds))
+        in_order = [artifacts[kind] for kind in kinds]
+        _lint(in_order, target, plan.kept_float)
         manifest = write_manifest(
             work,
-            artifacts=artifacts,
+            artifacts=in_order,
             source=file_record(model),
             data=_data_record(calib, dataset),
             target={"name": target.name, **target.options},
@@ -278,7 +276,7 @@ class _PixelCheck:
         """The images. DataError at the end if there was none, or every one is of one colour."""
         for name, image in images:
             self.seen += 1
-            if np.ptp(image, axis=(0, 1, 2)).max() == 0:
+            if (image == image[:, :1, :1]).all():
                 self.constant.append(name)
             yield name, image
         if not self.seen:

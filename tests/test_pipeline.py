@@ -157,7 +157,7 @@ def test_progress_is_told(tmp_path: Path) -> None:
     quantize(demo_model(), load_target("cpu"), "digits", tmp_path / "out", FEW, lambda *said: seen.append(said))
     assert seen == [
         *(("calibrate", done, 40) for done in range(1, 41)),
-        *(("write", done, 4) for done in range(5)),
+        *(("write", done, 4) for done in (2, 3, 4)),  # the two float files come first
     ]
 
 

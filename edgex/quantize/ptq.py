@@ -176,10 +176,11 @@ def _channel_reach(
 
     A median would take channels that fire in few images for dead, and blow them up until those images are odd.
     """
+    pairs = equalizable(graph)
     return {
         name: np.mean([np.maximum(np.abs(low), np.abs(high)) for low, high in of_images], axis=0)
         for name, of_images in zip(tensors, zip(*(of_image for _, of_image in measured), strict=True), strict=True)
-        if name in equalizable(graph) and layout.precisions[name] == "int8"
+        if name in pairs and layout.precisions[name] == "int8"
     }
 
 
