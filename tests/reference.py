@@ -21,6 +21,7 @@ from edgex.graph.ir import (
     Crop,
     Dense,
     DepthwiseConv2D,
+    Elu,
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
@@ -88,13 +89,15 @@ def _compute(node: Node, inputs: list[Values]) -> Values:
             return np.clip(x, 0, max_value)
         case LeakyRelu(slope):
             return np.where(x < 0, x * slope, x)
+        case Elu(alpha):
+            return np.where(x < 0, alpha * np.expm1(x), x)
         case Activation(function):
             return _activation(function, x)
         case Softmax():
             powers = np.exp(x - x.max(-1, keepdims=True))
             return powers / powers.sum(-1, keepdims=True)
         case Add():
-            return np.sum(inputs, axis=0)
+            return np.asarray(sum(inputs))
         case Multiply():
             return inputs[0] * inputs[1]
         case Concat():
@@ -160,8 +163,6 @@ def _activation(function: str, x: Values) -> Values:
             return np.clip(x / 6 + 0.5, 0, 1)
         case "hard_silu":
             return x * np.clip(x / 6 + 0.5, 0, 1)
-        case "elu":
-            return np.where(x < 0, np.expm1(x), x)
         case "gelu":
             return x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
         case "softplus":

@@ -95,7 +95,14 @@ class LeakyRelu(Op):
     slope: float
 
 
-ActivationFunction = Literal["sigmoid", "tanh", "silu", "hard_sigmoid", "hard_silu", "elu", "gelu", "softplus"]
+@dataclass(frozen=True)
+class Elu(Op):
+    """``alpha * (exp(x) - 1)`` below zero."""
+
+    alpha: float = 1.0
+
+
+ActivationFunction = Literal["sigmoid", "tanh", "silu", "hard_sigmoid", "hard_silu", "gelu", "softplus"]
 
 
 @dataclass(frozen=True)
@@ -112,12 +119,12 @@ class Softmax(Op):
 
 @dataclass(frozen=True)
 class Add(Op):
-    """Two or more inputs of one shape."""
+    """Two or more inputs of one rank; an axis of size 1 is broadcast."""
 
 
 @dataclass(frozen=True)
 class Multiply(Op):
-    """Two inputs; one may be (1, 1, channels) and is broadcast."""
+    """Two inputs of one rank; an axis of size 1 is broadcast."""
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from edgex.errors import ModelError
-from edgex.graph.ir import Activation, Affine, LeakyRelu, Node, Op, Relu, Softmax
+from edgex.graph.ir import Activation, Affine, Elu, LeakyRelu, Node, Op, Relu, Softmax
 from edgex.graph.keras_config import Config, Layer
 
 ACTIVATIONS: Mapping[str, Op | None] = {
     "linear": None,
-    "elu": Activation("elu"),
+    "elu": Elu(),
     "gelu": Activation("gelu"),
     "hard_sigmoid": Activation("hard_sigmoid"),
     "hard_silu": Activation("hard_silu"),
@@ -78,10 +78,8 @@ def _leaky_relu(_layer: Layer, config: Config, _rank: int) -> Op:
     return LeakyRelu(float(config["negative_slope"] if "negative_slope" in config else config["alpha"]))
 
 
-def _elu(layer: Layer, config: Config, _rank: int) -> Op:
-    if config.get("alpha", 1.0) != 1.0:
-        raise _refusal(layer, f"the ELU of alpha {config['alpha']} (only 1.0)")
-    return Activation("elu")
+def _elu(_layer: Layer, config: Config, _rank: int) -> Op:
+    return Elu(float(config.get("alpha", 1.0)))
 
 
 def _softmax(layer: Layer, config: Config, rank: int) -> Op:

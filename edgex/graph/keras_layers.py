@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from edgex.errors import ModelError
 from edgex.graph.ir import (
     Add,
     Affine,
@@ -22,7 +21,6 @@ from edgex.graph.ir import (
     Crop,
     Dense,
     DepthwiseConv2D,
-    ExplicitPadding,
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
@@ -32,58 +30,19 @@ from edgex.graph.ir import (
     Node,
     Op,
     Pad,
-    Padding,
-    Pair,
     Reshape,
     SeparableConv2D,
 )
 from edgex.graph.keras_activations import ACTIVATION_LAYERS, activation_nodes, activation_op, activation_suffix
-from edgex.graph.keras_config import Config, Layer
+from edgex.graph.keras_call import Call
+from edgex.graph.keras_config import Config
 from edgex.graph.shapes import Shape
 
 NORMALIZATION_EPSILON = np.float32(1e-7)
 """``keras.backend.epsilon()``: Normalization divides by no less."""
 
-MERGING = ("Add", "Concatenate", "Multiply")
+MERGING = ("Add", "Concatenate", "CustomScaleLayer", "Multiply")
 """Layers that are called on several tensors."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a layer: what its nodes are made of.
-
-    Attributes:
-        layer: the layer as configured.
-        name: the tensor that the call makes.
-        inputs: the tensors it reads.
-        shapes: their shapes, without the batch axis.
-        weights: the layer's, by the names of its :class:`LayerReader`.
-        keras_2: Keras 2 wrote the file.
-    """
-
-    layer: Layer
-    name: str
-    inputs: tuple[str, ...]
-    shapes: tuple[Shape, ...]
-    weights: Mapping[str, Array]
-    keras_2: bool
-
-    @property
-    def config(self) -> Config:
-        return self.layer.config
-
-    @property
-    def channels(self) -> int:
-        return self.shapes[0][-1]
-
-    def is_last_axis(self, axis: int) -> bool:
-        return axis in (-1, len(self.shapes[0]))
-
-    def refusal(self, what: str) -> ModelError:
-        return ModelError(
-            f"the layer {self.layer.name!r} ({self.layer.class_name}) has {what}, which edgex does not support",
-            fix="Build the layer without it.",
-        )
 
 
 @dataclass(frozen=True)
@@ -117,27 +76,27 @@ def read_call(call: Call) -> list[Node]:
 
 
 def _conv2d(call: Call) -> list[Node]:
-    groups = _count(call, "groups")
-    kernel = (*_pair(call, "kernel_size"), call.channels // groups, _count(call, "filters"))
-    op = Conv2D(_pair(call, "strides"), _padding(call), _pair(call, "dilation_rate"), groups)
+    groups = call.count("groups")
+    kernel = (*call.pair("kernel_size"), call.channels // groups, call.count("filters"))
+    op = Conv2D(call.pair("strides"), call.padding(), call.pair("dilation_rate"), groups)
     return _weighted(call, op, kernel=kernel, bias=kernel[3:])
 
 
 def _depthwise_conv2d(call: Call) -> list[Node]:
-    kernel = (*_pair(call, "kernel_size"), call.channels, _count(call, "depth_multiplier"))
-    op = DepthwiseConv2D(_pair(call, "strides"), _padding(call), _pair(call, "dilation_rate"))
+    kernel = (*call.pair("kernel_size"), call.channels, call.count("depth_multiplier"))
+    op = DepthwiseConv2D(call.pair("strides"), call.padding(), call.pair("dilation_rate"))
     return _weighted(call, op, kernel=kernel, bias=(kernel[2] * kernel[3],))
 
 
 def _separable_conv2d(call: Call) -> list[Node]:
-    depthwise = (*_pair(call, "kernel_size"), call.channels, _count(call, "depth_multiplier"))
-    pointwise = (1, 1, depthwise[2] * depthwise[3], _count(call, "filters"))
-    op = SeparableConv2D(_pair(call, "strides"), _padding(call), _pair(call, "dilation_rate"))
+    depthwise = (*call.pair("kernel_size"), call.channels, call.count("depth_multiplier"))
+    pointwise = (1, 1, depthwise[2] * depthwise[3], call.count("filters"))
+    op = SeparableConv2D(call.pair("strides"), call.padding(), call.pair("dilation_rate"))
     return _weighted(call, op, depthwise=depthwise, pointwise=pointwise, bias=pointwise[3:])
 
 
 def _dense(call: Call) -> list[Node]:
-    kernel = (call.channels, _count(call, "units"))
+    kernel = (call.channels, call.count("units"))
     return _weighted(call, Dense(), kernel=kernel, bias=kernel[1:])
 
 
@@ -219,11 +178,11 @@ def _activation(call: Call) -> list[Node]:
 
 
 def _max_pooling(call: Call) -> list[Node]:
-    return [Node(call.name, MaxPool2D(*_window(call)), call.inputs)]
+    return [Node(call.name, MaxPool2D(*call.window()), call.inputs)]
 
 
 def _average_pooling(call: Call) -> list[Node]:
-    return [Node(call.name, AveragePool2D(*_window(call)), call.inputs)]
+    return [Node(call.name, AveragePool2D(*call.window()), call.inputs)]
 
 
 def _global_average_pooling(call: Call) -> list[Node]:
@@ -235,24 +194,42 @@ def _global_max_pooling(call: Call) -> list[Node]:
 
 
 def _zero_padding(call: Call) -> list[Node]:
-    return [Node(call.name, Pad(_borders(call, "padding")), call.inputs)]
+    return [Node(call.name, Pad(call.borders("padding")), call.inputs)]
 
 
 def _cropping(call: Call) -> list[Node]:
-    return [Node(call.name, Crop(_borders(call, "cropping")), call.inputs)]
+    return [Node(call.name, Crop(call.borders("cropping")), call.inputs)]
 
 
 def _add(call: Call) -> list[Node]:
+    _check_operands(call)
     return [Node(call.name, Add(), call.inputs)]
 
 
 def _multiply(call: Call) -> list[Node]:
-    if len(call.inputs) != 2:
-        raise call.refusal(f"{len(call.inputs)} inputs (only 2)")
-    first, second = call.shapes
-    if first != second and not any(set(shape[:-1]) == {1} and first[-1] == second[-1] for shape in call.shapes):
-        raise call.refusal(f"inputs of the shapes {first} and {second} (equal, or one of one pixel)")
-    return [Node(call.name, Multiply(), call.inputs)]
+    """The product of the first two, that times the third, and so on."""
+    _check_operands(call)
+    first, *others = call.inputs
+    nodes: list[Node] = []
+    for position, factor in enumerate(others, start=1):
+        name = call.name if position == len(others) else f"{call.name}.{position}"
+        nodes.append(Node(name, Multiply(), (nodes[-1].name if nodes else first, factor)))
+    return nodes
+
+
+def _scaled_sum(call: Call) -> list[Node]:
+    """The first plus the second times a constant."""
+    first, second = call.inputs
+    params = {"scale": _per_channel(call, call.config["scale"]), "offset": np.zeros(call.channels, np.float32)}
+    scaled = Node(f"{call.name}.scaled", Affine(), (second,), params)
+    return [scaled, Node(call.name, Add(), (first, scaled.name))]
+
+
+def _check_operands(call: Call) -> None:
+    if len(call.inputs) < 2:
+        raise ValueError("it is called on one tensor")
+    if len({len(shape) for shape in call.shapes}) > 1:
+        raise call.refusal(f"inputs of the shapes {', '.join(map(str, call.shapes))}, of unlike ranks")
 
 
 def _concatenate(call: Call) -> list[Node]:
@@ -274,45 +251,6 @@ def _reshape(call: Call) -> list[Node]:
 
 def _identity(call: Call) -> list[Node]:
     return [Node(call.name, Identity(), call.inputs)]
-
-
-# Arguments
-
-
-def _count(call: Call, key: str) -> int:
-    value = int(call.config.get(key, 1))
-    if value < 1:
-        raise ValueError(f"{key} is {value}")
-    return value
-
-
-def _pair(call: Call, key: str) -> Pair:
-    value = call.config[key]
-    first, second = (value, value) if isinstance(value, int) else value
-    if not (isinstance(first, int) and isinstance(second, int) and first > 0 and second > 0):
-        raise ValueError(f"{key} is {value}")
-    return first, second
-
-
-def _padding(call: Call) -> Padding:
-    match call.config["padding"]:
-        case "same":
-            return "same"
-        case "valid":
-            return "valid"
-        case other:
-            raise call.refusal(f"the padding {other!r}")
-
-
-def _window(call: Call) -> tuple[Pair, Pair, Padding]:
-    return _pair(call, "pool_size"), _pair(call, "strides"), _padding(call)
-
-
-def _borders(call: Call, key: str) -> ExplicitPadding:
-    (top, bottom), (left, right) = call.config[key]
-    if not all(isinstance(border, int) and border >= 0 for border in (top, bottom, left, right)):
-        raise ValueError(f"{key} is {call.config[key]}")
-    return (top, bottom), (left, right)
 
 
 # Variables
@@ -349,6 +287,7 @@ LAYERS: Mapping[str, LayerReader] = {
     "Concatenate": LayerReader(_concatenate),
     "Conv2D": LayerReader(_conv2d, _kernel_and_bias),
     "Cropping2D": LayerReader(_cropping),
+    "CustomScaleLayer": LayerReader(_scaled_sum),  # of InceptionResNetV2
     "Dense": LayerReader(_dense, _kernel_and_bias),
     "DepthwiseConv2D": LayerReader(_depthwise_conv2d, _kernel_and_bias),
     "Dropout": LayerReader(_identity),

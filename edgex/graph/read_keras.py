@@ -14,8 +14,9 @@ from pathlib import Path
 from edgex.errors import EdgexError, ModelError, UsageError
 from edgex.graph.ir import Graph, Input, Node
 from edgex.graph.keras_archive import SAVE_AGAIN, open_keras
+from edgex.graph.keras_call import Call
 from edgex.graph.keras_config import Layer, Model, parse_model
-from edgex.graph.keras_layers import LAYERS, Call, read_call
+from edgex.graph.keras_layers import LAYERS, read_call
 from edgex.graph.keras_weights import LayerPath, Weights, read_weights
 from edgex.graph.shapes import Shape
 

@@ -87,6 +87,14 @@ def _expect(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def _broadcast(shapes: list[Shape]) -> Shape:
+    message = f"combines tensors of shapes {shapes}"
+    _expect(len({len(shape) for shape in shapes}) == 1, message)
+    sizes = [set(sizes) - {1} for sizes in zip(*shapes, strict=True)]
+    _expect(all(len(other) <= 1 for other in sizes), message)
+    return tuple(other.pop() if other else 1 for other in sizes)
+
+
 def _output_shape(node: Node, inputs: list[Shape]) -> Shape:
     first = inputs[0] if inputs else ()
     match node.op:
@@ -126,12 +134,8 @@ def _output_shape(node: Node, inputs: list[Shape]) -> Shape:
             resolved = tuple(math.prod(first) // known if size == -1 else size for size in shape)
             _expect(math.prod(resolved) == math.prod(first), f"{first} cannot take the shape {shape}")
             return resolved
-        case Add():
-            _expect(all(shape == first for shape in inputs), f"adds tensors of shapes {inputs}")
-            return first
-        case Multiply():
-            _expect(len({len(shape) for shape in inputs}) == 1, f"multiplies tensors of shapes {inputs}")
-            return tuple(max(sizes) for sizes in zip(*inputs, strict=True))
+        case Add() | Multiply():
+            return _broadcast(inputs)
         case Concat():
             _expect(all(shape[:-1] == first[:-1] for shape in inputs), f"joins tensors of shapes {inputs}")
             return (*first[:-1], sum(shape[-1] for shape in inputs))

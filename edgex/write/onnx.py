@@ -26,6 +26,7 @@ from edgex.graph.ir import (
     Crop,
     Dense,
     DepthwiseConv2D,
+    Elu,
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
@@ -259,6 +260,8 @@ class _Writer:
                 return self._emit("Clip", [x, low, high], out)
             case LeakyRelu(slope):
                 return self._emit("LeakyRelu", [x], out, alpha=slope)
+            case Elu(alpha):
+                return self._emit("Elu", [x], out, alpha=alpha)
             case Activation():
                 return write_activation(self._emit, self._float, node.op.function, x, out)
             case Softmax():
@@ -289,7 +292,8 @@ class _Writer:
                 return self._global_pool("GlobalMaxPool", x, out, keepdims)
             case Pad(((top, bottom), (left, right))):
                 pads = self._constant(f"{node.name}.pads", np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
-                return self._emit("Pad", [x, pads], out)
+                # ONNX Runtime moves a padding of +0 into pools, which pad with -inf
+                return self._emit("Pad", [x, pads, self._float(f"{node.name}.value", -0.0)], out)
             case Crop(((top, bottom), (left, right))):
                 bounds = {"starts": [top, left], "ends": [shape[0] - bottom, shape[1] - right], "axes": [2, 3]}
                 constants = [self._constant(f"{node.name}.{key}", np.array(v, np.int64)) for key, v in bounds.items()]

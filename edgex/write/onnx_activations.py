@@ -16,7 +16,7 @@ def write_activation(
         constant: makes a float constant, from name and value.
     """
     match function:
-        case "sigmoid" | "tanh" | "elu" | "softplus":
+        case "sigmoid" | "tanh" | "softplus":
             return emit(function.capitalize(), [x], out)
         case "hard_sigmoid":
             return emit("HardSigmoid", [x], out, alpha=1 / 6, beta=0.5)

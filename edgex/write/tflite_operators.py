@@ -12,7 +12,6 @@ import numpy as np
 from edgex.errors import ModelError
 from edgex.graph.ir import (
     Activation,
-    ActivationFunction,
     Add,
     Affine,
     Array,
@@ -22,6 +21,7 @@ from edgex.graph.ir import (
     Crop,
     Dense,
     DepthwiseConv2D,
+    Elu,
     ExplicitPadding,
     Flatten,
     GlobalAveragePool,
@@ -40,24 +40,13 @@ from edgex.graph.ir import (
 )
 from edgex.graph.shapes import explicit_padding
 from edgex.plan import TIED_OPS, QuantizationParameters, quantize_kernel
+from edgex.write.tflite_activations import FUSED_ACTIVATIONS, scalar, write_activation
 from edgex.write.tflite_schema import SAME, VALID, ModelBuilder, Tensor
 
-FLOAT_ONLY = (Affine, Activation)
+FLOAT_ONLY = (Affine, Elu, Activation)
 
 INT8_SOFTMAX = QuantizationParameters(np.float32(1 / 256), -128)
 """The only output that TFLite's int8 softmax makes."""
-
-FUSED_ACTIVATIONS: dict[Op | None, int] = {None: 0, Relu(): 1, Relu(6.0): 3}
-"""What can run inside an operator, and its number in the schema's ``ActivationFunctionType``."""
-
-ACTIVATION_OPERATORS: dict[ActivationFunction, str] = {
-    "sigmoid": "LOGISTIC",
-    "tanh": "TANH",
-    "hard_silu": "HARD_SWISH",
-    "elu": "ELU",
-    "gelu": "GELU",
-}
-"""Functions that are one operator; the others are composed."""
 
 
 def write_node(
@@ -84,18 +73,8 @@ def write_node(
             _dense_as_conv(model, node, x, output, fused)
         case Affine():
             _affine(model, x, output, node.params["scale"], node.params["offset"])
-        case Relu(max_value):
-            _relu(model, x, output, max_value)
-        case LeakyRelu(slope):
-            model.operator("LEAKY_RELU", [x], output, alpha=slope)
-        case Activation(function) if function in ACTIVATION_OPERATORS:
-            model.operator(ACTIVATION_OPERATORS[function], [x], output)
-        case Activation("silu"):
-            _silu(model, x, output)
-        case Activation("hard_sigmoid"):
-            _hard_sigmoid(model, x, output)
-        case Activation("softplus"):
-            _softplus(model, x, output)
+        case Relu() | LeakyRelu() | Elu() | Activation():
+            write_activation(model, node.op, x, output)
         case Softmax():
             model.operator("SOFTMAX", [x], output, beta=1.0)
         case Add():
@@ -229,63 +208,11 @@ def _affine(model: ModelBuilder, x: Tensor, output: Tensor, scale: Array, offset
     model.operator("ADD", [scaled, model.constant(f"{output.name}.offset", offset)], output)
 
 
-def _relu(model: ModelBuilder, x: Tensor, output: Tensor, max_value: float | None) -> None:
-    """An activation that runs in no operator of the graph.
-
-    In INT8 it runs in a sum with zero: XNNPACK has no INT8 RELU, and the loop that stands in for it makes the 11 of an
-    Xception cost as much as all its convolutions.
-    """
-    if max_value is not None and max_value != 6.0:
-        positive = model.activation(f"{output.name}.positive", output.shape, output.quantization)
-        _relu(model, x, positive, None)
-        model.operator("MINIMUM", [positive, _scalar(model, f"{output.name}.max", max_value, output)], output)
-    elif x.quantization is None:
-        model.operator("RELU" if max_value is None else "RELU6", [x], output)
-    else:
-        zero = _scalar(model, f"{output.name}.zero", 0.0, x)
-        model.operator("ADD", [x, zero], output, fusedActivationFunction=FUSED_ACTIVATIONS[Relu(max_value)])
-
-
-def _silu(model: ModelBuilder, x: Tensor, output: Tensor) -> None:
-    gate = model.activation(f"{output.name}.sigmoid", output.shape)
-    model.operator("LOGISTIC", [x], gate)
-    model.operator("MUL", [x, gate], output)
-
-
-def _hard_sigmoid(model: ModelBuilder, x: Tensor, output: Tensor) -> None:
-    """relu6(x + 3) / 6."""
-    clipped = model.activation(f"{output.name}.relu6", output.shape)
-    offset = _scalar(model, f"{output.name}.three", 3.0, x)
-    model.operator("ADD", [x, offset], clipped, fusedActivationFunction=FUSED_ACTIVATIONS[Relu(6.0)])
-    model.operator("MUL", [clipped, _scalar(model, f"{output.name}.sixth", 1 / 6, x)], output)
-
-
-def _softplus(model: ModelBuilder, x: Tensor, output: Tensor) -> None:
-    """log(1 + exp(x)) as relu(x) + log(1 + exp(-|x|)), in which nothing overflows."""
-
-    def step(code: str, operands: Sequence[Tensor], made: str) -> Tensor:
-        tensor = model.activation(f"{output.name}.{made}", output.shape)
-        model.operator(code, operands, tensor)
-        return tensor
-
-    decay = step("EXP", [step("NEG", [step("ABS", [x], "abs")], "neg")], "exp")
-    tail = step("LOG", [step("ADD", [decay, _scalar(model, f"{output.name}.one", 1.0, x)], "sum")], "log")
-    model.operator("ADD", [step("RELU", [x], "positive"), tail], output)
-
-
-def _scalar(model: ModelBuilder, name: str, value: float, like: Tensor) -> Tensor:
-    """A constant in the precision of another tensor, with its scale and zero point."""
-    if like.quantization is None:
-        return model.constant(name, np.array(value, np.float32))
-    scale, zero_point = like.quantization
-    stored = np.clip(np.rint(value / float(scale)) + zero_point, -128, 127)
-    return model.constant(name, stored.astype(np.int8), np.array([scale]), zero_point)
-
-
 def _add(model: ModelBuilder, inputs: Sequence[Tensor], output: Tensor, fused: int) -> None:
     total, *others, last = inputs
     for count, term in enumerate(others, start=2):
-        partial = model.activation(f"{output.name}.sum{count}", output.shape)
+        shape = np.broadcast_shapes(total.shape, term.shape)
+        partial = model.activation(f"{output.name}.sum{count}", shape)
         model.operator("ADD", [total, term], partial)
         total = partial
     model.operator("ADD", [total, last], output, fusedActivationFunction=fused)
@@ -381,7 +308,7 @@ def _pad(model: ModelBuilder, x: Tensor, output: Tensor, pads: ExplicitPadding, 
     """Pad with zeros, or with the value that no maximum takes."""
     paddings = model.constant(f"{output.name}.paddings", np.array([(0, 0), *pads, (0, 0)], np.int32))
     if lowest:
-        model.operator("PADV2", [x, paddings, _scalar(model, f"{output.name}.value", -np.inf, x)], output)
+        model.operator("PADV2", [x, paddings, scalar(model, f"{output.name}.value", -np.inf, x)], output)
     else:
         model.operator("PAD", [x, paddings], output)
     return output

@@ -9,15 +9,18 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras_oracle import FORMATS, KERAS, save
 from keras_spoiling import Archive, Edit, layer_config, refusal
 
 from edgex.errors import OutputError, UsageError
+from edgex.graph.keras_config import TF_INITIALIZERS
 from edgex.graph.keras_layers import LAYERS
 from edgex.graph.read_keras import read_keras
 
@@ -138,6 +141,9 @@ def test_lambda_never_runs(archive: Archive, tmp_path: Path) -> None:
     assert canary.exists(), "the payload is harmless, so this test shows nothing"
 
 
+INITIALIZER = {"module": TF_INITIALIZERS, "class_name": "Constant", "config": {"value": 0}}
+
+
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [
@@ -145,9 +151,14 @@ def test_lambda_never_runs(archive: Archive, tmp_path: Path) -> None:
         (lambda d: layer_config(d, "conv")["config"].update(activation=function("evil")), "conv.*evil"),
         (lambda d: layer_config(d, "conv")["config"].update(kernel_initializer=function("evil")), "conv.*evil"),
         (lambda d: layer_config(d, "conv").update(module="evil.layers"), "conv"),
+        (lambda d: layer_config(d, "conv")["config"].update(activation=INITIALIZER), "conv.*code.*Constant"),
         (lambda d: layer_config(d, "conv").update(registered_name="Mine>Conv2D"), "conv.*Mine>Conv2D"),
         (lambda d: layer_config(d, "conv").update(class_name="MyLayer", registered_name="Mine>MyLayer"), "MyLayer"),
         (lambda d: layer_config(d, "conv").update(class_name="MyLayer"), "conv.*MyLayer"),
+        (
+            lambda d: layer_config(d, "conv").update(class_name="Custom>Conv2D", registered_name="Conv2D"),
+            "conv.*Custom>",
+        ),
         (lambda d: layer_config(d, "pool").update(module="keras.src.ops.nn"), "pool"),
         (lambda d: d.update(class_name="MyModel"), "MyModel"),
     ],
@@ -188,7 +199,6 @@ def test_what_only_training_uses_is_ignored(archive: Archive) -> None:
         ("conv", {"activation": "selu"}, "selu"),
         ("conv", {"activation": {"class_name": "PReLU", "config": {"name": "p"}}}, "PReLU"),
         ("conv", {"activation": {"class_name": "ReLU", "config": {"name": "r", "threshold": 1.0}}}, "threshold"),
-        ("conv", {"activation": {"class_name": "ELU", "config": {"name": "e", "alpha": 0.5}}}, "alpha"),
         ("conv", {"filters": 5}, "shape"),
         ("conv", {"strides": [0, 1]}, "strides"),
         ("conv", {"use_bias": False}, "2 weights"),
@@ -233,17 +243,86 @@ def test_model_quantized_by_keras(tmp_path: Path) -> None:
     assert "'dense'" in refusal(save(model, tmp_path, ".keras")).message
 
 
-def test_constant_operand(tmp_path: Path) -> None:
-    keras = KERAS["keras3"]
-    image = keras.Input((4, 4, 3))
-    assert "2.0" in refusal(save(keras.Model(image, image * 2.0), tmp_path, ".keras")).message
+@pytest.mark.parametrize(
+    ("keras", "operation", "named"),
+    [
+        ("keras3", lambda x: x - 2.0, r"'subtract\w*' is of class Subtract"),
+        ("keras3", lambda x: x * np.ones(3, np.float32), r"'multiply\w*' \(Multiply\) is called on .*__numpy__"),
+        ("keras3", lambda x: x + True, r"'add\w*' \(Add\) is called on True"),
+        ("keras3", lambda x: x * np.inf, r"'multiply\w*' \(Rescaling\) has a constant that is not finite"),
+        ("tf_keras", lambda x: x - 2.0, r"'tf.math.subtract\w*' is of class math.subtract"),
+        ("tf_keras", lambda x: tf.add(x, [1.0, 2.0, 3.0]), r"'tf.math.add\w*' \(TFOpLambda\) is called on \[1"),
+        ("tf_keras", lambda x: tf.nn.relu(x), r"'tf.nn.relu\w*' is of class nn.relu"),
+    ],
+)
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_operator(keras: str, operation: Edit, named: str, suffix: str, tmp_path: Path) -> None:
+    image = KERAS[keras].Input((4, 4, 3))
+    message = refusal(save(KERAS[keras].Model(image, operation(image)), tmp_path, suffix)).message
+    assert re.search(named, message)
 
 
-def test_multiplying_more_than_two(tmp_path: Path) -> None:
+def test_one_operator_called_on_several_numbers(tmp_path: Path) -> None:
+    keras = KERAS["keras3"]
+    image, add = keras.Input((4, 4, 3)), keras.src.ops.numpy.Add(name="sum")
+    path = save(keras.Model(image, add(add(image, 1.0), 2.0)), tmp_path, ".keras")
+    assert "'sum' (Add) is called on the numbers [1.0, 2.0]" in refusal(path).message
+
+
+@pytest.mark.parametrize("layer", ["Add", "Multiply"])
+def test_operands_of_unlike_ranks(layer: str, tmp_path: Path) -> None:
     keras = KERAS["keras3"]
     image = keras.Input((4, 4, 3))
-    model = keras.Model(image, keras.layers.Multiply(name="product")([image, image, image]))
-    assert "'product'" in refusal(save(model, tmp_path, ".keras")).message
+    pixel = keras.layers.GlobalMaxPooling2D()(image)
+    model = keras.Model(image, getattr(keras.layers, layer)(name="joined")([image, pixel]))
+    message = refusal(save(model, tmp_path, ".keras")).message
+    assert "'joined'" in message
+    assert "(4, 4, 3), (3,)" in message
+
+
+@pytest.mark.parametrize("layer", ["Add", "Multiply"])
+def test_one_operand(layer: str, archive: Archive) -> None:
+    error = refusal(archive.config(lambda d: layer_config(d, "pool").update(class_name=layer)).write())
+    assert f"'pool' ({layer}) does not fit: it is called on one tensor" in error.message
+
+
+def scaling_model(keras: ModuleType, layer: type, branch: str) -> Any:
+    image = keras.Input((4, 4, 3))
+    scaled = keras.layers.Conv2D(3, 1, name=branch)(image)
+    return keras.Model(image, layer(0.25, name="scaling")([image, scaled]))
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("registered", [False, True])
+@pytest.mark.parametrize("keras", KERAS)
+def test_a_class_named_like_the_one_of_inception_resnet(
+    keras: str, registered: bool, suffix: str, tmp_path: Path
+) -> None:
+    class CustomScaleLayer(KERAS[keras].layers.Layer):  # type: ignore[misc, name-defined]  # Keras is untyped
+        def __init__(self, scale: float, **arguments: Any) -> None:
+            super().__init__(**arguments)
+            self.scale = scale
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "scale": self.scale}
+
+        def call(self, inputs: list[Any]) -> Any:
+            return inputs[0] * self.scale + inputs[1]
+
+    saving = getattr(KERAS[keras], "saving", KERAS[keras].utils)
+    layer = saving.register_keras_serializable()(CustomScaleLayer) if registered else CustomScaleLayer
+    error = refusal(save(scaling_model(KERAS[keras], layer, "conv"), tmp_path, suffix))
+    assert "'scaling' has code of its own" in error.message
+
+
+@pytest.mark.parametrize("module", ["mine", "keras.layers", "keras.src.applications", "tensorflow"])
+def test_the_scaling_layer_of_another_module(module: str, tmp_path: Path) -> None:
+    keras = KERAS["keras3"]
+    own = keras.src.applications.inception_resnet_v2.CustomScaleLayer
+    path = save(scaling_model(keras, own, "block8_10_conv"), tmp_path, ".keras")
+    assert read_keras(path).outputs == ("scaling",)
+    spoilt = Archive(path.read_bytes(), path).config(lambda d: layer_config(d, "scaling").update(module=module))
+    assert "'scaling' has code of its own" in refusal(spoilt.write()).message
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

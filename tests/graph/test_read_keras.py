@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +24,7 @@ from keras_oracle import (
 )
 
 from edgex.errors import ModelError, UsageError
-from edgex.graph.ir import Conv2D, Dense, Graph, Input, Relu, SeparableConv2D, Softmax
+from edgex.graph.ir import Affine, Conv2D, Dense, Elu, Graph, Input, Relu, SeparableConv2D, Softmax
 from edgex.graph.keras_layers import LAYERS
 from edgex.graph.read import read_model
 from edgex.graph.read_keras import read_keras
@@ -61,6 +62,7 @@ LAYER_CASES: dict[str, Layers] = {
     "depthwise-multiplier": lambda k: [k.DepthwiseConv2D(3, depth_multiplier=3, activation="relu")],
     "dropout": lambda k: [k.Dropout(0.5), k.SpatialDropout2D(0.5), k.Conv2D(4, 1)],
     "elu": lambda k: [k.ELU()],
+    "elu-alpha": lambda k: [k.ELU(0.3)],
     "gaussian": lambda k: [k.GaussianNoise(1.0), k.GaussianDropout(0.5), k.Conv2D(4, 1)],
     "global-average-pooling": lambda k: [k.GlobalAveragePooling2D()],
     "global-average-pooling-keepdims": lambda k: [k.GlobalAveragePooling2D(keepdims=True)],
@@ -134,7 +136,7 @@ def test_layer(keras: ModuleType, case: str, tmp_path: Path) -> None:
 
 def test_every_supported_layer_is_tested() -> None:
     tested = {type(layer).__name__ for make in LAYER_CASES.values() for layer in make(KERAS["keras3"].layers)}
-    elsewhere = {"Add", "Concatenate", "InputLayer", "Multiply"}
+    elsewhere = {"Add", "Concatenate", "CustomScaleLayer", "InputLayer", "Multiply"}
     assert set(LAYERS) == tested | elsewhere
 
 
@@ -157,9 +159,11 @@ def test_hard_sigmoid_differs_between_the_two_keras() -> None:
 
 
 def test_layer_given_as_activation(keras: ModuleType, tmp_path: Path) -> None:
-    conv = keras.layers.Conv2D(4, 3, activation=keras.layers.ReLU(max_value=1.0), name="conv")
-    graph = assert_same(functional(keras, [conv]), tmp_path, outputs=("conv.relu",))
-    assert graph["conv.relu"].op == Relu(1.0)
+    layers = keras.layers
+    conv = layers.Conv2D(4, 3, activation=layers.ReLU(max_value=1.0), name="conv")
+    last = layers.Conv2D(4, 3, activation=layers.ELU(0.5), name="last")
+    graph = assert_same(functional(keras, [conv, last]), tmp_path, outputs=("last.elu",))
+    assert (graph["conv.relu"].op, graph["last.elu"].op) == (Relu(1.0), Elu(0.5))
 
 
 def test_names_of_a_residual_classifier(keras: ModuleType, tmp_path: Path) -> None:
@@ -187,11 +191,36 @@ def test_automatic_names_do_not_mix_weights_up(keras: ModuleType, tmp_path: Path
     assert_same(functional(keras, layers), tmp_path)
 
 
-def test_operators_of_keras_3(tmp_path: Path) -> None:
-    keras = KERAS["keras3"]
+def test_operators(keras: ModuleType, tmp_path: Path) -> None:
     image = keras.Input((HEIGHT, WIDTH, CHANNELS))
     conv = keras.layers.Conv2D(CHANNELS, 1)(image)
-    assert_same(keras.Model(image, (image + conv) * conv), tmp_path)
+    graph = assert_same(keras.Model(image, 3.0 + (image + conv) * (0.5 * conv) * 4 + 1), tmp_path)
+    assert [type(node.op).__name__ for node in graph.nodes if isinstance(node.op, Affine)] == ["Affine"] * 4
+
+
+@pytest.mark.parametrize("layer", ["Add", "Multiply"])
+def test_broadcasting(keras: ModuleType, layer: str, tmp_path: Path) -> None:
+    layers = keras.layers
+    image = keras.Input((HEIGHT, WIDTH, CHANNELS))
+    pixel = layers.GlobalAveragePooling2D(keepdims=True)(image)
+    mask = layers.Conv2D(1, 3, padding="same")(image)
+    join = getattr(layers, layer)
+    assert_same(keras.Model(image, [join()([pixel, image]), join()([pixel, mask, image, pixel])]), tmp_path)
+
+
+def test_scaling_of_inception_resnet(keras: ModuleType, tmp_path: Path) -> None:
+    package = keras.src if hasattr(keras, "src") else import_module("tf_keras.src")
+    layer = package.applications.inception_resnet_v2.CustomScaleLayer
+    image = keras.Input((HEIGHT, WIDTH, CHANNELS))
+    scaled = keras.layers.Conv2D(CHANNELS, 3, padding="same", name="block17_3_conv")(image)
+    graph = assert_same(keras.Model(image, layer(0.1, name="block17_3")([image, scaled])), tmp_path)
+    assert [node.name for node in graph.nodes][1:] == ["block17_3_conv", "block17_3.scaled", "block17_3"]
+
+
+def test_initializer_of_tensorflow(tmp_path: Path) -> None:
+    layers = KERAS["tf_keras"].layers
+    conv = layers.Conv2D(4, 3, bias_initializer=tf.constant_initializer(0.5), name="conv")
+    assert_same(functional(KERAS["tf_keras"], [conv]), tmp_path)
 
 
 def test_sequential(keras: ModuleType, tmp_path: Path) -> None:

@@ -46,6 +46,12 @@ def single(op: Op, *inputs: str, **params: np.ndarray) -> Graph:
     )
 
 
+def beside(other: Op, op: Op, **params: np.ndarray) -> Graph:
+    """``op`` over an image and what another operation makes of it."""
+    nodes = Node("other", other, ("image",), params), Node("node", op, ("image", "other"))
+    return Graph("test", (Node("image", Input(SHAPE)), *nodes), ("node",))
+
+
 CASES = {
     "conv valid": (single(Conv2D((2, 3)), kernel=weights(3, 2, 4, 7)), (4, 3, 7)),
     "conv same": (single(Conv2D((2, 3), "same"), kernel=weights(3, 2, 4, 7)), (5, 4, 7)),
@@ -68,6 +74,7 @@ CASES = {
     "flatten": (single(Flatten()), (360,)),
     "reshape": (single(Reshape((-1, 6))), (60, 6)),
     "add": (single(Add(), "image", "image"), SHAPE),
+    "add a pixel": (single(Add(), "pixel", "image", "pixel"), SHAPE),
     "multiply by a pixel": (single(Multiply(), "pixel", "image"), SHAPE),
     "concat": (single(Concat(), "image", "image", "image"), (9, 10, 12)),
     "relu": (single(Relu()), SHAPE),
@@ -90,7 +97,9 @@ REFUSALS = {
         "pointwise reads 4 channels of 8",
     ),
     "dense of others": (single(Dense(), kernel=weights(5, 3)), "the kernel reads 5 features of 4"),
-    "sum of unequal": (single(Add(), "image", "pixel"), "adds tensors of shapes"),
+    "sum of unequal": (beside(Conv2D(), Add(), kernel=weights(1, 1, 4, 3)), "combines tensors of shapes"),
+    "product of unequal": (beside(MaxPool2D((2, 2), (1, 1)), Multiply()), "combines tensors of shapes"),
+    "product of unlike ranks": (beside(GlobalAveragePool(), Multiply()), "combines tensors of shapes"),
     "joined unequal": (single(Concat(), "image", "pixel"), "joins tensors of shapes"),
     "reshape": (single(Reshape((7, -1))), "cannot take the shape"),
     "too small": (single(Conv2D(), kernel=weights(10, 1, 4, 7)), "the image is too small"),

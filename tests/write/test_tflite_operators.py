@@ -19,6 +19,7 @@ from edgex.graph.ir import (
     Crop,
     Dense,
     DepthwiseConv2D,
+    Elu,
     Flatten,
     GlobalAveragePool,
     GlobalMaxPool,
@@ -127,7 +128,8 @@ CASES: dict[str, tuple[Graph, Reference]] = {
     "silu": (single(Activation("silu")), tf.nn.silu),
     "hard sigmoid": (single(Activation("hard_sigmoid")), lambda x: tf.nn.relu6(x + 3) / 6),
     "hard silu": (single(Activation("hard_silu")), lambda x: x * tf.nn.relu6(x + 3) / 6),
-    "elu": (single(Activation("elu")), tf.nn.elu),
+    "elu": (single(Elu()), tf.nn.elu),
+    "elu of alpha 0.3": (single(Elu(0.3)), lambda x: tf.where(x < 0, 0.3 * tf.nn.elu(x), x)),
     "gelu": (single(Activation("gelu")), tf.nn.gelu),
     "softplus": (single(Activation("softplus")), tf.nn.softplus),
     "softmax": (single(Softmax()), tf.nn.softmax),
@@ -138,6 +140,10 @@ CASES: dict[str, tuple[Graph, Reference]] = {
     "add three": (
         chain(Node("relu", Relu(), ("image",)), Node("node", Add(), ("image", "relu", "image"))),
         lambda x: 2 * x + tf.nn.relu(x),
+    ),
+    "add a pixel": (
+        chain(Node("pool", GlobalMaxPool(keepdims=True), ("image",)), Node("node", Add(), ("pool", "image"))),
+        lambda x: x + tf.reduce_max(x, (1, 2), keepdims=True),
     ),
     "multiply by a vector": (
         chain(Node("pool", GlobalMaxPool(keepdims=True), ("image",)), Node("node", Multiply(), ("image", "pool"))),

@@ -5,10 +5,17 @@ from collections.abc import Callable
 from edgex.graph.ir import Graph
 from edgex.graph.passes.fold import fold_affine, fold_padding
 from edgex.graph.passes.result import PassResult
-from edgex.graph.passes.simplify import binary_adds, dense_to_pointwise, drop_identities, split_separable
+from edgex.graph.passes.simplify import (
+    binary_adds,
+    dense_to_pointwise,
+    drop_identities,
+    recognize_hard_activations,
+    split_separable,
+)
 
 PREPARATION: tuple[Callable[[Graph], PassResult], ...] = (
     drop_identities,
+    recognize_hard_activations,
     split_separable,
     dense_to_pointwise,
     binary_adds,

@@ -5,7 +5,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgex.graph.ir import Add, Conv2D, Dense, DepthwiseConv2D, Graph, Identity, Node, Reshape, SeparableConv2D
+from edgex.graph.ir import (
+    Activation,
+    Add,
+    Affine,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Graph,
+    Identity,
+    Multiply,
+    Node,
+    Relu,
+    Reshape,
+    SeparableConv2D,
+)
 from edgex.graph.passes.result import PassResult
 
 
@@ -14,6 +28,35 @@ def drop_identities(graph: Graph) -> PassResult:
     dropped = [node for node in graph.nodes if isinstance(node.op, Identity)]
     renamed = {node.name: node.inputs[0] for node in dropped}
     return PassResult(graph.rewrite(dict.fromkeys(renamed, ()), renamed), tuple(renamed))
+
+
+def recognize_hard_activations(graph: Graph) -> PassResult:
+    """Take ``relu6(x + 3) / 6`` for the hard sigmoid that it is, and ``x`` times that for the hard SiLU.
+
+    Keras' MobileNetV3 spells them out (Howard et al. 2019, arXiv:1905.02244).
+    """
+    changed: list[str] = []
+    for relu in [node for node in graph.nodes if node.op == Relu(6.0)]:
+        shift, scale = graph[relu.inputs[0]], graph.sole_consumer(relu.name)
+        if scale is None or graph.sole_consumer(shift.name) is not relu:
+            continue
+        if _is_affine(shift, 1.0, 3.0) and _is_affine(scale, 1 / 6, 0.0):
+            gate = Node(scale.name, Activation("hard_sigmoid"), shift.inputs)
+            graph = graph.rewrite({shift.name: [], relu.name: [], scale.name: [gate]})
+            changed.append(scale.name)
+    for gate in [graph[name] for name in changed]:
+        product = graph.sole_consumer(gate.name)
+        if product is not None and isinstance(product.op, Multiply) and {*product.inputs} == {gate.name, *gate.inputs}:
+            silu = Node(product.name, Activation("hard_silu"), gate.inputs)
+            graph = graph.rewrite({gate.name: [], product.name: [silu]})
+            changed[changed.index(gate.name)] = product.name
+    return PassResult(graph, tuple(changed))
+
+
+def _is_affine(node: Node, scale: float, offset: float) -> bool:
+    """Whether it is this one, the same in all channels."""
+    wanted = {"scale": np.float32(scale), "offset": np.float32(offset)}
+    return isinstance(node.op, Affine) and all((node.params[key] == value).all() for key, value in wanted.items())
 
 
 def split_separable(graph: Graph) -> PassResult:
