@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# tflite-runtime wants a numpy that TensorFlow has left behind
+TFLITE_VENV := .venv-tflite
+TFLITE_PINS := tests/runtime/tflite-runtime.txt
 
 .PHONY: help demo test check benchmarks clean
 .DEFAULT_GOAL := help
@@ -16,7 +19,7 @@ demo: $(VENV)/.light
 	@echo "== edgex demo"
 	$(BIN)/edgex demo --output out/demo
 
-test: check
+test: check $(TFLITE_VENV)/.done
 	@echo "== tests"
 	$(BIN)/python -m pytest
 
@@ -43,5 +46,15 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt --editable '.[train,openvino,test]'
 	touch $@ $(VENV)/.light
 
+$(TFLITE_VENV)/.done: $(TFLITE_PINS)
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.platform != "linux" or sys.version_info >= (3, 12))'; then \
+		echo "== an environment with tflite-runtime in $(TFLITE_VENV)" && \
+		$(PYTHON) -m venv $(TFLITE_VENV) && \
+		$(TFLITE_VENV)/bin/python -m pip install --progress-bar on --requirement $(TFLITE_PINS) && \
+		touch $@; \
+	else \
+		echo "== no environment with tflite-runtime: its last release is for Linux, and for Python 3.11 and older"; \
+	fi
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(TFLITE_VENV) build dist

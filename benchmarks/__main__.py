@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import accuracy, latency, memory, speed, startup
+from benchmarks import accuracy, latency, memory, speed, startup, trust
 from benchmarks.inputs import UnavailableError, Workplace
 from benchmarks.processes import ROOT
 from benchmarks.report import Section, document, heading, markdown
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "memory": memory.measure,
     "latency": latency.measure,
     "startup": startup.measure,
+    "trust": trust.measure,
 }
 
 

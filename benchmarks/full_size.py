@@ -1,5 +1,6 @@
 """The full Xception at 299×299: our files of it and the oracles', and what making them took."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +32,10 @@ class FullSize:
             "quantize", model, "--target", "cpu", "--calib", calib, "-o", self.ours, folder=self.workplace.folder
         )
 
-    def run_theirs(self) -> Run:
-        """TensorFlow's converter, then Keras' export and ONNX Runtime's quantizer, in one process."""
-        job = Job(self.workplace.full_model(), self.workplace.photos(), FULL_SIZE, self._theirs)
-        return run_oracles([TENSORFLOW, ONNXRUNTIME], job)
+    def run_theirs(self, oracles: Sequence[str] = (TENSORFLOW, ONNXRUNTIME)) -> Run:
+        """Oracles in one process: TensorFlow's converter, then Keras' export and ORT's quantizer, by default."""
+        model, photos, python = self.workplace.full_model(), self.workplace.photos(), self.workplace.nncf_python
+        return run_oracles(oracles, Job(model, photos, FULL_SIZE, self._theirs, nncf_python=python))
 
     @property
     def _theirs(self) -> Path:

@@ -120,8 +120,11 @@ def nncf(job: Job, path: Path) -> None:
 
 def _keras_onnx(job: Job) -> Path:
     """The ONNX export of Keras, through tf2onnx."""
+    from keras import InputSpec
+
     path = job.folder / "keras.fp32.onnx"
-    job.keras_model.export(path, format="onnx", verbose=False)
+    images = InputSpec(shape=(None, job.size, job.size, 3), dtype="float32")
+    job.keras_model.export(path, format="onnx", verbose=False, input_signature=[images])
     return path
 
 

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from statistics import median
 from typing import Any, Literal
 
-from edgex.bench import turns
 from edgex.runtime import physical_cores
 
 Cell = str | int | float | None
@@ -31,7 +30,7 @@ class Figure:
     measure: str
     value: float
     limit: float
-    unit: Literal["×", "points", "images"]
+    unit: Literal["×", "points", "images", "s", "%"]
     low: float | None = None
     high: float | None = None
     judged: Literal["value", "low"] = "value"
@@ -63,8 +62,9 @@ class Section:
 def interleave(rounds: int, *contestants: Callable[[], float]) -> list[list[float]]:
     """Let contestants take turns, A B B A A B …; returns what each measured, round by round."""
     measured: list[list[float]] = [[] for _ in contestants]
-    for index in turns(len(contestants), rounds):
-        measured[index].append(contestants[index]())
+    for number in range(rounds):
+        for index in range(len(contestants))[:: -1 if number % 2 else 1]:
+            measured[index].append(contestants[index]())
     return measured
 
 

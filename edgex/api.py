@@ -4,9 +4,11 @@ Each takes what its command takes and returns the records that the command shows
 :class:`edgex.errors.EdgexError`.
 """
 
-from edgex.bench import bench
-from edgex.config import init_config as init
+from edgex.bench import BenchOptions, bench
+from edgex.compile import compile_directory
+from edgex.config_file import init_config as init
 from edgex.demo.run import run_demo as demo
+from edgex.doctor import diagnose as doctor
 from edgex.inspection import inspect_model as inspect
 from edgex.lint import lint_file as lint
 from edgex.manifest import verify
@@ -15,9 +17,12 @@ from edgex.pipeline import QuantizeOptions, export, quantize
 from edgex.target import load_target, target_names
 
 __all__ = [
+    "BenchOptions",
     "QuantizeOptions",
     "bench",
+    "compile_directory",
     "demo",
+    "doctor",
     "evaluate",
     "export",
     "init",

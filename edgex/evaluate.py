@@ -23,7 +23,7 @@ from edgex.preprocess import Preprocessing
 from edgex.runtime import Runner, open_runner, physical_cores
 
 MAX_WORKERS = 8
-"""Each holds a copy of every model; further threads work inside the workers."""
+"""Each has a process for every model; further threads work inside those."""
 
 CHUNK = 8
 """Images handed to a worker at a time, to be run one by one."""
@@ -62,6 +62,7 @@ def evaluate(
     preprocessing: Preprocessing,
     *,
     runtime: str | None = None,
+    python: Path | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[EvalResult]:
@@ -72,6 +73,7 @@ def evaluate(
         dataset: with labels.
         preprocessing: what the models were trained with.
         runtime: None for the usual one of each file.
+        python: the interpreter that has the runtime; None for this one.
         threads: in all; None for the physical cores. The results do not depend on it.
         progress: called with images done and images in all.
 
@@ -86,19 +88,25 @@ def evaluate(
     threads = physical_cores() if threads is None else threads
     workers = max(1, min(threads, MAX_WORKERS))
     with ExitStack() as stack:
-        crews: SimpleQueue[list[Runner]] = SimpleQueue()
-        for _ in range(workers):
-            opened = [open_runner(path, runtime=runtime, threads=threads // workers) for path in paths]
-            crews.put([stack.enter_context(runner) for runner in opened])
-        for path, runner in zip(paths, opened, strict=True):
+
+        def open_one(path: Path) -> Runner:
+            runner = open_runner(path, runtime=runtime, threads=threads // workers, python=python)
+            return stack.enter_context(runner)
+
+        first = [open_one(path) for path in paths]
+        for path, runner in zip(paths, first, strict=True):
             _check_fit(path, runner, dataset, preprocessing)
-        tallies = [_Tally(path, runner, dataset) for path, runner in zip(paths, opened, strict=True)]
+        others = list(ahead(open_one, list(paths) * (workers - 1), workers))
+        crews: SimpleQueue[list[Runner]] = SimpleQueue()
+        for start in range(0, workers * len(paths), len(paths)):
+            crews.put([*first, *others][start : start + len(paths)])
+        tallies = [_Tally(path, runner, dataset) for path, runner in zip(paths, first, strict=True)]
 
         def score(batch: Batch) -> tuple[Indices, list[Array]]:
             indices, images = batch
             crew = crews.get()
             try:
-                return indices, [np.concatenate([runner.run(image[np.newaxis]) for image in images]) for runner in crew]
+                return indices, [runner.run(images) for runner in crew]
             finally:
                 crews.put(crew)
 

@@ -1,9 +1,12 @@
-"""Accuracy of artifacts, by what the directory they lie in says of them."""
+"""Accuracy and latency of artifacts, by what the directory they lie in says of them."""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from edgex.dataset import check_disjoint, open_dataset
 from edgex.errors import ModelError, OutputError
@@ -31,6 +34,7 @@ def evaluate_artifacts(
     resize: Resize | None = None,
     max_bad: int = 0,
     runtime: str | None = None,
+    python: Path | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
@@ -52,13 +56,39 @@ def evaluate_artifacts(
         check_disjoint(_calibrated_with(directory), dataset)
     groups: dict[Preprocessing, list[Path]] = {}
     for path in paths:
-        groups.setdefault(_preprocessing(path, preprocess, resize, runtime), []).append(path)
+        groups.setdefault(_preprocessing(path, preprocess, resize, runtime, python), []).append(path)
     results = {
         result.path: result
         for preprocessing, group in groups.items()
-        for result in evaluate(group, dataset, preprocessing, runtime=runtime, threads=threads, progress=progress)
+        for result in evaluate(
+            group, dataset, preprocessing, runtime=runtime, python=python, threads=threads, progress=progress
+        )
     }
     return Evaluation(tuple(results[path] for path in paths), tuple(data_warnings(dataset)))
+
+
+def image_feeds(
+    paths: Sequence[Path],
+    data: str | Path,
+    *,
+    preprocess: Scale | None = None,
+    resize: Resize | None = None,
+    runtime: str | None = None,
+    python: Path | None = None,
+) -> dict[Path, NDArray[Any]]:
+    """The first image of a dataset for each file, as a batch of one in the type that the file takes.
+
+    Raises:
+        DataError: there is no readable image. EdgexError as :func:`evaluate_artifacts`.
+    """
+    dataset = open_dataset(data, role="calibration")
+    feeds = {}
+    for path in paths:
+        preprocessing = _preprocessing(path, preprocess, resize, runtime, python)
+        _, images = next(dataset.batches(preprocessing, batch=1, workers=1))
+        with open_runner(path, runtime=runtime, threads=1, python=python) as runner:
+            feeds[path] = runner.to_input(images)
+    return feeds
 
 
 def _manifest(path: Path) -> Manifest | None:
@@ -69,12 +99,14 @@ def _manifest(path: Path) -> Manifest | None:
     return manifest if any(artifact.path.name == path.name for artifact in manifest.artifacts) else None
 
 
-def _preprocessing(path: Path, scale: Scale | None, resize: Resize | None, runtime: str | None) -> Preprocessing:
+def _preprocessing(
+    path: Path, scale: Scale | None, resize: Resize | None, runtime: str | None, python: Path | None
+) -> Preprocessing:
     manifest = _manifest(path)
     if manifest is not None:
         declared = Preprocessing.from_json(manifest.preprocessing, str(path.parent / MANIFEST_NAME))
     else:
-        with open_runner(path, runtime=runtime, threads=1) as runner:
+        with open_runner(path, runtime=runtime, threads=1, python=python) as runner:
             shape = runner.input_shape
         if len(shape) != 3 or shape[2] not in (1, 3):
             raise ModelError(

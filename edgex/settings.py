@@ -15,9 +15,14 @@ class Settings:
     """Looks options up; a command makes one for itself."""
 
     def __init__(self) -> None:
-        from edgex.config import load_config
+        from edgex.config_file import find_config
 
-        self._config: Config | None = load_config(Path())
+        self._config: Config | None = None
+        found = find_config(Path())
+        if found is not None:
+            from edgex.config import read_config  # which takes time, and most folders have no such file
+
+            self._config = read_config(found)
 
     def get(self, key: str, given: Any) -> Any:
         """The option given, or the configured one, or None."""

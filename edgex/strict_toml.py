@@ -1,6 +1,5 @@
-"""TOML files as frozen models that refuse what they don't know, in words a user can act on."""
+"""The content of TOML files as frozen models that refuse what they don't know, in words a user can act on."""
 
-import tomllib
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -16,22 +15,6 @@ class StrictModel(BaseModel):
 
 
 Model = TypeVar("Model", bound=StrictModel)
-
-
-def read_toml(file: Path) -> dict[str, Any]:
-    """The content of a TOML file.
-
-    Raises:
-        UsageError: it cannot be read or is not TOML; says where.
-    """
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"{file} cannot be read: {error.strerror}.", fix="Check the path and its permissions."
-        ) from error
-    except ValueError as error:  # of TOML's syntax or of UTF-8
-        raise UsageError(f"{file} is not TOML: {error}.", fix="Correct the file.") from error
 
 
 def validated(model: type[Model], document: dict[str, Any], file: Path, table: str = "") -> Model:

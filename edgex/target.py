@@ -13,7 +13,8 @@ from pydantic import BeforeValidator, Field, PositiveInt, field_validator
 
 from edgex.errors import RuntimeMissingError, UsageError
 from edgex.records import ArtifactKind
-from edgex.strict_toml import StrictModel, read_toml, validated
+from edgex.strict_toml import StrictModel, validated
+from edgex.toml_file import read_toml
 
 VARIANTS = ("arch", "jetpack")
 """Keys that are tables of variants in the file, and the variant chosen in the profile."""
@@ -59,6 +60,7 @@ class TargetProfile(StrictModel):
         activations: the scheme of :mod:`edgex.plan`.
         artifacts: what ``quantize`` writes, the main one first.
         runs_on: sentences: which artifact runs where.
+        compiled: what builds a form of its own of an artifact: ``tensorrt`` on the device, the others ahead.
         sparsity: the kinds of pruning that make it faster, best first.
         onnx: rules for ONNX files.
         board: versions on the board; None where the target is not a board.
@@ -71,6 +73,7 @@ class TargetProfile(StrictModel):
     activations: Literal["asymmetric", "symmetric"]
     artifacts: tuple[Annotated[ArtifactKind, BeforeValidator(_kind)], ...]
     runs_on: tuple[str, ...]
+    compiled: tuple[Literal["openvino", "onnxruntime", "tensorrt"], ...] = ()
     sparsity: tuple[Literal["channels", "2:4"], ...]
     onnx: OnnxRules
     board: Board | None = None

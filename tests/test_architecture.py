@@ -15,13 +15,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
     {"__init__", "errors", "parallel", "console"},
-    {"graph", "preprocess", "records", "resources", "strict_toml"},
-    {"config", "images", "manifest", "plan", "target"},
-    {"output", "sources", "write"},
+    {"cpu", "graph", "preprocess", "records", "resources", "strict_toml", "toml_file"},
+    {"config_file", "images", "manifest", "plan", "target"},
+    {"config", "output", "sources", "write"},
     {"dataset", "execute", "runtime"},
-    {"bench", "evaluate", "inspection", "lint", "quantize"},
+    {"bench", "doctor", "evaluate", "inspection", "lint", "quantize"},
     {"pipeline"},
-    {"measure", "settings"},
+    {"compile", "measure", "settings"},
     {"demo"},
     {"api", "render"},
     {"cli"},

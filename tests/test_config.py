@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from edgex.config import TEMPLATE, Config, init_config, load_config
+from edgex.config import Config, read_config
+from edgex.config_file import TEMPLATE, find_config, init_config
 from edgex.errors import OutputError, UsageError
 from edgex.target import load_target
 
@@ -16,6 +17,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / ".git").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def load_config(folder: Path) -> Config | None:
+    found = find_config(folder)
+    return None if found is None else read_config(found)
 
 
 def test_without_a_file_there_is_no_config(project: Path) -> None:

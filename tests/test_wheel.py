@@ -55,7 +55,12 @@ def empty(tmp_path: Path) -> Path:
 def test_the_wheel_holds_the_package_and_its_data(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"edgex", wheel.name.rsplit("-", 3)[0] + ".dist-info"}
-    assert {"edgex/cli.py", "edgex/targets/jetson.toml", "edgex/demo/xception-digits.keras"} <= set(names)
+    assert {
+        "edgex/cli/__init__.py",
+        "edgex/runtime/worker.py",
+        "edgex/targets/jetson.toml",
+        "edgex/demo/xception-digits.keras",
+    } <= set(names)
     shipped = {name.removeprefix("edgex/") for name in names}
     for folder in ("targets", "calib_data"):
         assert {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*") if path.is_file()} <= shipped

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgex.bench import bench
+from edgex.bench import BenchOptions, bench
 from edgex.measure import evaluate_artifacts
 from edgex.pipeline import quantize
 from edgex.records import Artifact
@@ -46,7 +46,8 @@ def run_demo(model: Path, target: TargetProfile, output: Path, progress: Callabl
     )
     paths = [artifact.path for artifact in artifacts]
     evaluation = evaluate_artifacts(paths, "digits", progress=lambda done, total: progress("evaluate", done, total))
-    report = bench(paths, seconds=BENCH_SECONDS, progress=lambda done, total: progress("bench", done, total))
+    options = BenchOptions(runtimes=("litert", "onnxruntime"), seconds=BENCH_SECONDS)
+    report = bench(paths, options, progress=lambda done, total: progress("bench", done, total))
     return DemoReport(
         directory=output,
         images=evaluation.results[0].images,

@@ -1,62 +1,64 @@
-"""Runners: one protocol over the runtimes that execute model files. See :class:`Runner`."""
+"""Runtimes: model files are run in processes of their own, never in this one. See :class:`Runner`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
+from functools import cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple
 
-from edgex.errors import OutputError, UsageError
-from edgex.runtime.litert import LiteRtRunner
-from edgex.runtime.onnx_runtime import OnnxRuntimeRunner
-from edgex.runtime.open_vino import OpenVinoRunner
+from edgex.errors import UsageError
+from edgex.runtime import worker
+from edgex.runtime.process import Limits, Worker
+from edgex.runtime.registry import RUNTIMES, runtimes_for
 from edgex.runtime.runner import Runner
 
-__all__ = ["RUNTIMES", "Runner", "open_runner", "physical_cores"]
+__all__ = [
+    "RUNTIMES",
+    "Limits",
+    "Runner",
+    "Worker",
+    "describe_python",
+    "installed_runtimes",
+    "open_runner",
+    "physical_cores",
+    "runtimes_for",
+]
 
 
-class Runtime(NamedTuple):
-    """How to open a runner, from path and threads, and the suffixes of the files it takes."""
-
-    open: Callable[[Path, int], Runner]
-    suffixes: tuple[str, ...]
-
-
-RUNTIMES: Mapping[str, Runtime] = MappingProxyType(
-    {
-        "litert": Runtime(LiteRtRunner, (".tflite",)),
-        "onnxruntime": Runtime(OnnxRuntimeRunner, (".onnx",)),
-        "openvino": Runtime(OpenVinoRunner, (".onnx", ".tflite")),
-    }
-)
-"""By name; the first that takes a suffix is the usual one for it."""
-
-
-def open_runner(path: Path, *, runtime: str | None = None, threads: int) -> Runner:
+def open_runner(path: Path, *, runtime: str | None = None, threads: int, python: Path | None = None) -> Runner:
     """Load a model file, for use in a ``with`` statement.
 
     Args:
-        path: a ``.tflite`` or ``.onnx`` file.
+        path: a ``.tflite`` or ``.onnx`` file, or OpenVINO's ``.xml``.
         runtime: one of ``RUNTIMES``; None for the usual one.
         threads: that one inference may use, at least 1.
+        python: the interpreter to run it in; None for this one.
 
     Raises:
         UsageError: an unknown runtime, one that does not take files of this suffix, no thread, or an open input size.
         OutputError: no such file.
-        RuntimeMissingError: the runtime is not installed, or fell back to other hardware than asked.
-        ModelError: the runtime refuses the file.
+        RuntimeMissingError: the runtime is not installed, or not for the hardware asked.
+        ModelError: the runtime refuses the file, crashes on it, or takes more time or memory than allowed.
     """
     if threads < 1:
         raise UsageError(f"{threads} threads cannot run a model.", fix="Use at least 1.")
-    if runtime is not None and runtime not in RUNTIMES:
-        raise UsageError(f"There is no runtime {runtime!r}.", fix=f"Choose one of {', '.join(RUNTIMES)}.")
-    able = [name for name, candidate in RUNTIMES.items() if path.suffix.lower() in candidate.suffixes]
-    name = runtime or next(iter(able), None)
-    if name not in able:
-        fix = f"For this kind there is {' and '.join(able)}." if able else "Give a .tflite or .onnx file."
-        raise UsageError(f"{path} is not a file that {runtime or 'edgex'} runs, by its suffix.", fix=fix)
-    if not path.is_file():
-        raise OutputError(f"{path} is not a file.", fix="Check the path.")
-    return RUNTIMES[name].open(path, threads)
+    name, *_ = runtimes_for(path, installed_runtimes(python), () if runtime is None else (runtime,))
+    return Runner(path, name, threads, python)
+
+
+@cache
+def installed_runtimes(python: Path | None = None) -> Collection[str]:
+    """The runtimes of an interpreter; None for this one. RuntimeMissingError if it cannot run models."""
+    return worker.installed() if python is None else describe_python(python)[1].keys()
+
+
+def describe_python(python: Path | None = None) -> tuple[str, Mapping[str, str]]:
+    """An interpreter's version, and the versions of the runtimes that it has; None for this one.
+
+    Raises:
+        RuntimeMissingError: it cannot be started, is older than 3.8, or has no numpy.
+    """
+    with Worker(python) as process:
+        answer, _ = process.ask("describe", process.limits.run_seconds)
+    return answer["python"], answer["runtimes"]
 
 
 def physical_cores() -> int:

@@ -6,6 +6,10 @@ from pathlib import Path
 from command import Outcome, edgex
 
 ARTIFACT = {"path", "format", "precision", "bytes", "sha256"}
+BENCHED = {
+    *("path", "runtime", "threads", "runs", "init_ms", "first_ms"),
+    *("median_ms", "low_ms", "high_ms", "p90_ms", "p99_ms"),
+}
 CPU_ARTIFACTS = [("int8", "onnx"), ("int8", "tflite"), ("fp32", "onnx"), ("fp32", "tflite")]
 INT8, FLOAT = "out/xception-digits.int8.onnx", "out/xception-digits.fp32.onnx"
 TFLITE = "out/xception-digits.int8.tflite"
@@ -85,43 +89,59 @@ def test_eval(project: Path) -> None:
 def test_eval_for_people(project: Path) -> None:
     outcome = edgex("eval", INT8, FLOAT, "--data", "digits", cwd=project)
     assert outcome.code == 0
-    assert "xception-digits.int8.onnx" in outcome.out
+    assert "xception-digits" in outcome.out
+    assert "int8.onnx" in outcome.out
     assert "500" in outcome.out
     assert "evaluate (500)" in outcome.err
 
 
 def test_bench(project: Path) -> None:
-    arguments = ("--runs", 30, "--threads", 1)
+    arguments = ("--runs", 12, "--threads", 1, "--runtime", "onnxruntime", "--runtime", "litert")
     outcome = edgex("bench", INT8, TFLITE, FLOAT, *arguments, "--json", cwd=project)
     assert outcome.code == 0
     document = outcome.document
+    assert document.keys() == {"schema", "results", "ratios", "fastest", "notes"}
     assert document["schema"] == "edgex.bench/1"
     for result, path in zip(document["results"], (INT8, TFLITE, FLOAT), strict=True):
-        assert result.keys() == {"path", "runtime", "threads", "runs", "median_ms", "p90_ms", "p99_ms"}
-        assert (result["path"], result["threads"], result["runs"], result["p99_ms"]) == (path, 1, 30, None)
-        assert 0 < result["median_ms"] <= result["p90_ms"]
+        assert result.keys() == BENCHED
+        assert (result["path"], result["threads"], result["runs"], result["p99_ms"]) == (path, 1, 12, None)
+        assert result["runtime"] == ("litert" if path == TFLITE else "onnxruntime")
+        assert 0 < result["low_ms"] <= result["median_ms"] <= result["high_ms"]
+        assert result["median_ms"] <= result["p90_ms"]
+        assert min(result["init_ms"], result["first_ms"]) > 0
     pairs = [(INT8, TFLITE), (INT8, FLOAT), (TFLITE, FLOAT)]
     for ratio, pair in zip(document["ratios"], pairs, strict=True):
-        assert ratio.keys() == {"a", "b", "ratio", "low", "high"}
+        assert ratio.keys() == {"a", "b", "a_runtime", "b_runtime", "ratio", "low", "high"}
         assert (ratio["a"], ratio["b"]) == pair
-        assert ratio["low"] <= ratio["high"]
+        assert ratio["low"] <= ratio["ratio"] <= ratio["high"]
+    fastest = min(document["results"], key=lambda result: result["median_ms"])
+    assert document["fastest"] == {"path": fastest["path"], "runtime": fastest["runtime"]}
 
 
 def test_bench_for_people(project: Path) -> None:
-    outcome = edgex("bench", INT8, FLOAT, "--runs", 30, "--threads", 1, cwd=project)
+    arguments = ("--runs", 12, "--threads", 1, "--runtime", "onnxruntime")
+    outcome = edgex("bench", INT8, FLOAT, *arguments, cwd=project)
     assert outcome.code == 0
-    assert "median ms" in outcome.out
-    assert "xception-digits.int8.onnx / xception-digits.fp32.onnx" in outcome.out
-    assert "bench (" in outcome.err
+    for words in ("init", "first", "median", "p90", "95 % interval", "on 1 threads", "Fastest: "):
+        assert words in outcome.out
+    assert "int8.onnx in onnxruntime / fp32.onnx in onnxruntime" in outcome.out
+    assert "bench (10)" in outcome.err
+
+
+def test_bench_on_an_image(project: Path, folder: Path) -> None:
+    arguments = ("--runs", 1, "--runtime", "litert", "--data")
+    assert edgex("bench", TFLITE, *arguments, "digits", cwd=project).code == 0
+    assert edgex("bench", TFLITE, *arguments, folder, cwd=project).code == 2
 
 
 def test_files_of_the_same_name_are_told_apart(folder: Path) -> None:
     files = [f"{name}/xception-digits.fp32.onnx" for name in ("one", "other")]
     for file in files:
         edgex("export", "demo", "--target", "cpu", "-o", Path(file).parent, cwd=folder)
-    outcome = edgex("bench", *files, "--runs", 1, "--json", cwd=folder)
+    bench = ("bench", "--runs", 1, "--runtime", "onnxruntime")
+    outcome = edgex(*bench, *files, "--json", cwd=folder)
     assert [result["path"] for result in outcome.document["results"]] == files
-    for command in (("bench", "--runs", 1), ("eval", "--data", "digits")):
+    for command in (bench, ("eval", "--data", "digits")):
         shown = edgex(*command, *files, cwd=folder).out
         assert all(file in shown for file in files)
 

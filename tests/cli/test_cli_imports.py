@@ -9,6 +9,7 @@ import pytest
 from command import environment
 
 HEAVY = {"ai_edge_litert", "h5py", "keras", "numpy", "onnx", "onnxruntime", "openvino", "PIL", "tensorflow"}
+RUNTIMES = {"ai_edge_litert", "onnxruntime", "openvino", "tflite_runtime"}
 TRAINING = {"keras", "tensorflow", "tensorflow_model_optimization", "tf_keras"}
 
 WATCHED = """
@@ -45,8 +46,9 @@ def test_no_command_loads_tensorflow(folder: Path) -> None:
     commands = {
         ("quantize", "demo", "--target", "cpu", "--calib", "digits", "--calib-count", "4", "-o", "o"): "onnxruntime",
         ("export", "demo", "--target", "cpu", "-o", "e"): "h5py",
-        ("bench", *files, "--runs", "2"): "ai_edge_litert",
-        ("eval", *files, "--data", "digits"): "ai_edge_litert",
+        ("bench", *files, "--runs", "2"): "edgex",
+        ("eval", *files, "--data", "digits"): "numpy",
+        ("doctor",): "psutil",
         ("lint", files[0], "--target", "cpu"): "onnx",
         ("inspect", "demo"): "h5py",
         ("targets",): "pydantic",
@@ -57,3 +59,11 @@ def test_no_command_loads_tensorflow(folder: Path) -> None:
         modules = loaded(folder, *arguments)
         assert used in modules, arguments
         assert not TRAINING & modules, arguments
+
+
+def test_models_are_not_run_in_the_command_itself(folder: Path) -> None:
+    """A runtime that crashes takes its process with it."""
+    loaded(folder, "export", "demo", "--target", "cpu", "-o", "e")
+    files = ("e/xception-digits.fp32.onnx", "e/xception-digits.fp32.tflite")
+    for command in (("bench", "--runs", "1"), ("eval", "--data", "digits")):
+        assert not RUNTIMES & loaded(folder, command[0], *files, *command[1:])

@@ -167,10 +167,10 @@ def test_a_message_is_not_broken_into_lines(folder: Path) -> None:
 
 
 def test_output_that_lacks_a_sign(project: Path) -> None:
-    command = ("bench", "out/xception-digits.int8.onnx", "--runs", 1)
-    outcome = edgex(*command, cwd=project, PYTHONIOENCODING="latin-1")
+    command = ("bench", "out/xception-digits.int8.onnx", "--runs", 1, "--runtime", "onnxruntime")
+    outcome = edgex(*command, cwd=project, PYTHONIOENCODING="ascii")
     assert outcome.code == 0, outcome.err
-    assert "median ms" in outcome.out
+    assert "median" in outcome.out
 
 
 def test_version(folder: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from command import edgex, refused, start
+from disks import mounted
 
 from edgex.errors import ExitCode
 from edgex.resources import calib_data_dir, targets_dir
@@ -76,22 +77,6 @@ def test_32_no_place_to_write(folder: Path) -> None:
     assert names(folder / "foreign") == {"letter.txt"}
     assert names(folder) == {".git", "file", "foreign"}
     assert "calibrate" not in missing.err + outcome.err
-
-
-@contextlib.contextmanager
-def mounted(disk: Path, options: str) -> Iterator[Path]:
-    """A disk of its own at ``disk``; skips where none can be mounted."""
-    disk.mkdir()
-    mount = shutil.which("mount")
-    if (
-        mount is None
-        or subprocess.run([mount, "-t", "tmpfs", "-o", options, "tmpfs", disk], capture_output=True).returncode
-    ):
-        pytest.skip("no disk can be mounted here: that takes Linux and the superuser")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def test_32_unwritable(folder: Path) -> None:

@@ -1,24 +1,28 @@
 """Runners give what the file says, in every runtime, and refuse with reasons."""
 
+import importlib.util
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
+from foreign import save_identity, save_onnx
 from graphs import tiny_xception
 from onnx import TensorProto, helper, numpy_helper
 
 from edgex.errors import ModelError, OutputError, UsageError
 from edgex.graph.ir import Conv2D, Graph, Input, Node
 from edgex.plan import QuantizationPlan, Range
-from edgex.runtime import RUNTIMES, open_runner
+from edgex.runtime import RUNTIMES, Worker, open_runner
 from edgex.write.onnx import OnnxForm, onnx_model
 from edgex.write.tflite import tflite_model
 
-PAIRS = [(runtime, suffix) for runtime, entry in RUNTIMES.items() for suffix in entry.suffixes]
+HERE = ("litert", "onnxruntime", "openvino")
+"""tflite-runtime has tests of its own, the others want a GPU."""
+PAIRS = [(runtime, suffix) for runtime in HERE for suffix in RUNTIMES[runtime].suffixes]
 STEP = 1 / 127
 """Of values in [-1, 1] in 8 bits."""
 
@@ -34,6 +38,9 @@ def folder(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("a folder\nof Zürich")
     (folder / "tiny.onnx").write_bytes(onnx_model(graph).SerializeToString())
     (folder / "tiny.tflite").write_bytes(tflite_model(graph))
+    if importlib.util.find_spec("openvino"):
+        with Worker() as worker:
+            worker.compile(folder / "tiny.onnx", "openvino", folder / "tiny.xml")
     return folder
 
 
@@ -116,26 +123,34 @@ def test_integers_without_a_scale_are_refused(tmp_path: Path) -> None:
         runner.run(images(1, 4, 4, 3))
 
 
-def save_identity(path: Path, shape: list[int | str], dtype: int = TensorProto.FLOAT, inputs: int = 1) -> Path:
-    """An ONNX file, not of edgex's making, whose first output is its first input."""
-    names = [f"input_{number}" for number in range(inputs)]
-    graph = helper.make_graph(
-        [helper.make_node("Identity", [names[0]], ["output"])],
-        "identity",
-        [helper.make_tensor_value_info(name, dtype, shape) for name in names],
-        [helper.make_tensor_value_info("output", dtype, None)],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
-
-
 def test_foreign_files_keep_their_layout_and_type(tmp_path: Path) -> None:
     path = save_identity(tmp_path / "foreign.onnx", [1, 3, 8, 6], TensorProto.FLOAT16)
     with open_runner(path, threads=1) as runner:
         assert (runner.input_shape, runner.input_dtype) == ((3, 8, 6), np.float16)
         assert runner.output_shape == (3, 8, 6)
-        with pytest.raises(ModelError, match=r"foreign\.onnx"):
-            runner.run(images(7, 3, 8, 6))
+        batch = images(7, 3, 8, 6).astype(np.float16)
+        np.testing.assert_array_equal(runner.run(batch), batch)
+        with pytest.raises(ModelError, match=r"onnxruntime refuses .*foreign\.onnx"):
+            runner.run(images(1, 3, 8, 5).astype(np.float16))
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.STRING, TensorProto.BFLOAT16])
+def test_inputs_that_are_no_numbers(tmp_path: Path, dtype: int) -> None:
+    path = save_identity(tmp_path / "words.onnx", [1, 4, 4, 3], dtype)
+    with pytest.raises(ModelError, match=r"words\.onnx takes (string|bfloat16) at its input input_0"):
+        open_runner(path, runtime="onnxruntime", threads=1)
+
+
+def test_outputs_that_are_no_numbers(tmp_path: Path) -> None:
+    source = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 4, 4, 3])
+    words = helper.make_tensor_value_info("words", TensorProto.STRING, [1, 4, 4, 3])
+    cast = helper.make_node("Cast", ["image"], ["words"], to=TensorProto.STRING)
+    path = save_onnx(tmp_path / "words.onnx", helper.make_graph([cast], "words", [source], [words]))
+    with (
+        open_runner(path, runtime="onnxruntime", threads=1) as runner,
+        pytest.raises(ModelError, match=r"words\.onnx: its outputs are no numbers"),
+    ):
+        runner.run(images(1, 4, 4, 3))
 
 
 @pytest.mark.parametrize(
@@ -161,6 +176,8 @@ def test_files_that_are_no_image_models(
 def test_truncated_files_are_refused(folder: Path, tmp_path: Path, runtime: str, suffix: str, kept: float) -> None:
     whole = (folder / f"tiny{suffix}").read_bytes()
     path = tmp_path / f"cut{suffix}"
+    if suffix == ".xml":
+        shutil.copy(folder / "tiny.bin", tmp_path / "cut.bin")
     path.write_bytes(whole[: kept if kept >= 1 else int(kept * len(whole))])
     with pytest.raises(ModelError, match="cut"):
         open_runner(path, runtime=runtime, threads=1)
@@ -181,10 +198,8 @@ def test_external_data_outside_the_folder_is_refused(tmp_path: Path) -> None:
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", 3])],
         [tensor],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (tmp_path / "inner").mkdir()
-    path = tmp_path / "inner" / "external.onnx"
-    path.write_bytes(model.SerializeToString())
+    path = save_onnx(tmp_path / "inner" / "external.onnx", graph)
     with pytest.raises(ModelError, match=r"external\.onnx"):
         open_runner(path, threads=1)
 
@@ -192,8 +207,8 @@ def test_external_data_outside_the_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "runtime", "threads", "code", "words"),
     [
-        ("tiny.onnx", "tensorrt", 1, 2, "litert, onnxruntime, openvino"),
-        ("tiny.onnx", "litert", 1, 2, "onnxruntime and openvino"),
+        ("tiny.onnx", "tensorrt", 1, 2, "litert, tflite-runtime, onnxruntime, onnxruntime-cuda"),
+        ("tiny.onnx", "litert", 1, 2, "onnxruntime, onnxruntime-cuda, onnxruntime-tensorrt, openvino"),
         ("model.keras", None, 1, 2, ".tflite or .onnx"),
         ("tiny.onnx", None, 0, 2, "0 threads"),
         ("absent.onnx", None, 1, 8, "absent.onnx is not a file"),

@@ -1,0 +1,318 @@
+"""Latency of model files, measured side by side.
+
+In each round every file has a fresh process, and they take turns in short bursts, A B B A A B B A, so that what drifts
+(clock, temperature, other programs) meets all alike. On a machine whose other guests took a third of its time, the
+interval of a file against itself was ±2 to ±6 % wide this way, and ±5 to ±88 % with one long burst for each process.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgex.bench.block import Block, Contender, Entry, Milliseconds, ratios_of_neighbours
+from edgex.bench.interval import Interval, median_interval, paired_ratio
+from edgex.errors import EdgexError, OutputError, UsageError
+from edgex.runtime import installed_runtimes, physical_cores, runtimes_for
+
+ROUNDS = 10
+MOST_ROUNDS = 200
+BURSTS = 8
+"""Turns of each file in a round."""
+FEWEST_IN_BURST = 4
+FEWEST_RUNS = 30
+MOST_RUNS = 2_000
+RUNS_FOR_P99 = 1_000
+NOISY = 0.05
+"""Half the width of an interval, as a fraction, from which on a machine is too noisy to compare on."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """Latency of one file in one runtime at batch 1, in milliseconds.
+
+    Attributes:
+        runs: timed runs.
+        init_ms: to load the file; median over processes.
+        first_ms: of a process' first run; median over processes.
+        median_ms: of the steady runs, as the percentiles.
+        p99_ms: None below 1,000 runs, which are too few to tell.
+        interval: of the median.
+        blocks: every run.
+    """
+
+    path: Path
+    runtime: str
+    threads: int
+    runs: int
+    init_ms: float
+    first_ms: float
+    median_ms: float
+    p90_ms: float
+    p99_ms: float | None
+    interval: Interval
+    blocks: tuple[Block, ...] = field(repr=False, compare=False)
+
+    @property
+    def samples(self) -> Milliseconds:
+        """All steady runs, in order."""
+        return np.concatenate([block.steady for block in self.blocks])
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Latency of ``a`` over that of ``b``, by bursts that are neighbours, and its interval.
+
+    Nearly the ratio of their medians, but what slowed both is not in it.
+    """
+
+    a: BenchResult
+    b: BenchResult
+    ratio: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """Results file by file in the order given, the ratio of each pair of them, and what was left out and why."""
+
+    results: tuple[BenchResult, ...]
+    ratios: tuple[Ratio, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fastest(self) -> BenchResult:
+        """The file and runtime of the least median."""
+        return min(self.results, key=lambda result: result.median_ms)
+
+    @property
+    def noisy(self) -> bool | None:
+        """Whether a file and itself differ, or might by more than ±5 %; None if none was timed against itself."""
+        checks = [ratio for ratio in self.ratios if (ratio.a.path, ratio.a.runtime) == (ratio.b.path, ratio.b.runtime)]
+        if not checks:
+            return None
+        return any(1.0 not in check.interval or check.interval.half_width(check.ratio) > NOISY for check in checks)
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """How files are timed.
+
+    Attributes:
+        runtimes: to run each file by; all that can, if none is given. One that was not asked for and cannot run a
+            file after all is left out, unless it is the file's usual one.
+        threads: None for the physical cores.
+        python: the interpreter that has the runtimes; None for this one.
+        runs: timed runs of each; None for as many as fit in ``seconds``, 30 to 2,000.
+        seconds: about how long each is timed, not counting the start of processes.
+        until: go on until all intervals are this narrow: half their width, as a fraction. Stopping when it looks
+            good makes intervals a little too narrow.
+        input_size: height and width for files that leave them open.
+        seed: of resampling.
+
+    Raises:
+        UsageError: a number that is not positive.
+    """
+
+    runtimes: tuple[str, ...] = ()
+    threads: int | None = None
+    python: Path | None = None
+    runs: int | None = None
+    seconds: float = 3.0
+    until: float | None = None
+    input_size: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        numbers = (self.threads, self.runs, self.seconds, self.until, self.input_size)
+        if min(1 if number is None else number for number in numbers) <= 0:
+            raise UsageError("Threads, runs, seconds and widths must be positive.", fix="Leave them out.")
+
+
+def contenders(
+    paths: Sequence[Path], options: BenchOptions, feeds: Mapping[Path, NDArray[Any]] | None = None
+) -> Iterator[Contender]:
+    """Each file in each of its runtimes, the usual one first. EdgexError as :func:`edgex.runtime.runtimes_for`."""
+    threads = physical_cores() if options.threads is None else options.threads
+    for path in paths:
+        feed = None if feeds is None else feeds[path]
+        for position, name in enumerate(runtimes_for(path, installed_runtimes(options.python), options.runtimes)):
+            optional = position > 0 and not options.runtimes
+            yield Contender(path, name, threads, options.python, options.input_size, feed, optional)
+
+
+def bench(
+    paths: Sequence[Path],
+    options: BenchOptions | None = None,
+    *,
+    feeds: Mapping[Path, NDArray[Any]] | None = None,
+    progress: Progress | None = None,
+) -> BenchReport:
+    """Time model files at batch 1.
+
+    Args:
+        paths: one or more files; the same one twice is a check on the method.
+        options: see there.
+        feeds: what to run each file on, a batch of one; None for random values of the right type.
+        progress: called with rounds done and rounds in all.
+
+    Raises:
+        UsageError: no files. Other EdgexErrors as :func:`edgex.runtime.open_runner`.
+    """
+    options = options or BenchOptions()
+    lanes = [_Lane(contender) for contender in contenders(paths, options, feeds)]
+    if not lanes:
+        raise UsageError("There is no file to time.", fix="Give at least one .tflite or .onnx file.")
+    race = _Race(lanes, options, progress)
+    race.run()
+    return race.report()
+
+
+def burst_sizes(runs: int) -> list[int]:
+    """The runs of one round, spread over its turns: as many bursts as there are turns for, of four runs or more."""
+    bursts = min(max(runs // FEWEST_IN_BURST, 1), BURSTS)
+    plays = [(turn + 1) * bursts // BURSTS > turn * bursts // BURSTS for turn in range(BURSTS)]
+    size, rest = divmod(runs, bursts)
+    numbers = iter([size + (index < rest) for index in range(bursts)])
+    return [next(numbers) if play else 0 for play in plays]
+
+
+@dataclass
+class _Lane:
+    """A contender, and its blocks so far."""
+
+    contender: Contender
+    blocks: list[Block] = field(default_factory=list)
+
+    def result(self, seed: int) -> BenchResult:
+        samples = np.concatenate([block.steady for block in self.blocks])
+        median, p90, p99 = np.percentile(samples, (50, 90, 99)).tolist()
+        return BenchResult(
+            path=self.contender.path,
+            runtime=self.contender.runtime,
+            threads=self.contender.threads,
+            runs=len(samples),
+            init_ms=float(np.median([block.init_ms for block in self.blocks])),
+            first_ms=float(np.median([block.first_ms for block in self.blocks])),
+            median_ms=median,
+            p90_ms=p90,
+            p99_ms=p99 if len(samples) >= RUNS_FOR_P99 else None,
+            interval=median_interval([block.steady for block in self.blocks], seed),
+            blocks=tuple(self.blocks),
+        )
+
+
+@dataclass
+class _Race:
+    """Blocks of all contenders, round by round."""
+
+    lanes: list[_Lane]
+    options: BenchOptions
+    progress: Progress | None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def rounds(self) -> int:
+        return min(ROUNDS, self.options.runs or ROUNDS)
+
+    def run(self) -> None:
+        for number in range(MOST_ROUNDS):
+            with ExitStack() as stack:
+                entries = [(lane, stack.enter_context(entry)) for lane, entry in self._enter(number)]
+                self._take_turns(entries, number)
+            enough = number + 1 >= self.rounds
+            if enough and (self.options.until is None or self._widest() <= self.options.until):
+                return
+        self.notes.append(
+            f"The intervals did not get as narrow as asked in {MOST_ROUNDS} rounds: the machine is noisy."
+        )
+
+    def _enter(self, number: int) -> Iterator[tuple["_Lane", Entry]]:
+        """Start a process for each contender; one that nobody asked for is dropped if it cannot run its file."""
+        for lane in self.lanes[:]:
+            try:
+                yield lane, Entry(lane.contender)
+            except EdgexError as error:
+                if number or not lane.contender.optional:
+                    raise
+                self.lanes.remove(lane)
+                self.notes.append(f"Left out: {error.message}")
+
+    def _take_turns(self, entries: Sequence[tuple["_Lane", Entry]], number: int) -> None:
+        sizes = [burst_sizes(self._runs(lane, entry, number)) for lane, entry in entries]
+        bursts: list[list[Milliseconds]] = [[] for _ in entries]
+        for turn in range(BURSTS):
+            for index in range(len(entries))[:: -1 if (number + turn) % 2 else 1]:
+                bursts[index].append(entries[index][1].burst(sizes[index][turn]))
+        for (lane, entry), samples in zip(entries, bursts, strict=True):
+            lane.blocks.append(Block(entry.init_ms, entry.first_ms, tuple(samples)))
+        if self.progress is not None:
+            self.progress(number + 1, max(self.rounds, number + 1))
+
+    def _runs(self, lane: "_Lane", entry: Entry, number: int) -> int:
+        """Timed runs of a contender in a round."""
+        if self.options.runs is not None:
+            return self.options.runs // self.rounds + (number < self.options.runs % self.rounds)
+        if lane.blocks:
+            return len(lane.blocks[0].steady)
+        fitting = min(max(self.options.seconds * 1e3 / entry.usual_ms, FEWEST_RUNS), MOST_RUNS)
+        return int(fitting) // self.rounds
+
+    def _widest(self) -> float:
+        """Half the width of the widest interval: of a ratio, or of the median where there is but one."""
+        report = self.report()
+        intervals = [(ratio.ratio, ratio.interval) for ratio in report.ratios] or [
+            (result.median_ms, result.interval) for result in report.results
+        ]
+        return max(found.half_width(value) for value, found in intervals)
+
+    def report(self) -> BenchReport:
+        seed = self.options.seed
+        results = tuple(lane.result(seed) for lane in self.lanes)
+        ratios = tuple(
+            Ratio(a, b, *paired_ratio([*map(ratios_of_neighbours, a.blocks, b.blocks)], seed))
+            for a, b in combinations(results, 2)
+        )
+        return BenchReport(results, ratios, tuple(self.notes))
+
+
+def self_check(
+    path: Path,
+    options: BenchOptions | None = None,
+    *,
+    feeds: Mapping[Path, NDArray[Any]] | None = None,
+    progress: Progress | None = None,
+) -> BenchReport:
+    """Time a file against itself, as :func:`bench`, by its usual runtime unless another is asked for.
+
+    The report says in ``noisy`` whether the machine can be compared on.
+    """
+    options = options or BenchOptions()
+    contender, *_ = contenders([path], options)
+    return bench([path, path], replace(options, runtimes=(contender.runtime,)), feeds=feeds, progress=progress)
+
+
+def save_samples(report: BenchReport, file: Path) -> None:
+    """Write every run as a line of CSV. OutputError if that cannot be."""
+    try:
+        with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(("path", "runtime", "threads", "block", "phase", "milliseconds"))
+            for result in report.results:
+                for number, block in enumerate(result.blocks):
+                    key = (result.path, result.runtime, result.threads, number)
+                    writer.writerow((*key, "init", block.init_ms))
+                    writer.writerow((*key, "first", block.first_ms))
+                    writer.writerows((*key, "steady", sample) for sample in block.steady.tolist())
+    except OSError as error:
+        raise OutputError(
+            f"{file} cannot be written: {error.strerror}.", fix="Check the path and its permissions."
+        ) from error

@@ -1,0 +1,168 @@
+"""Commands that read a Keras model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgex import console
+from edgex.cli.app import command
+from edgex.cli.options import (
+    Arch,
+    InputSize,
+    Jetpack,
+    Json,
+    MaxBad,
+    Model,
+    Output,
+    Preprocess,
+    Resize,
+    Target,
+    Threads,
+    chosen_target,
+)
+from edgex.settings import Settings
+
+
+@command
+def demo(
+    target: Target = None,
+    output: Output = None,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train the model anew, into this folder (train extra).")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """The whole job on a small Xception that ships with edgex: quantize, evaluate, time. Takes seconds."""
+    from edgex.demo.run import run_demo
+    from edgex.render import documents, tables
+    from edgex.resources import demo_model
+
+    profile = chosen_target(target or "cpu", None, None)
+    model = demo_model()
+    with console.progress() as progress:
+        if retrain:
+            from edgex.demo.train import train
+
+            model = Path(model.name)
+            train(model, progress=lambda done, total: progress("train", done, total))
+        report = run_demo(model, profile, output or Path("edgex-demo"), progress)
+    if json:
+        documents.print_json("demo", **documents.demo_document(report))
+    else:
+        tables.show_demo(report)
+
+
+@command
+def init(json: Json = False) -> None:
+    """Write a commented edgex.toml, which then says what the command line leaves out."""
+    from edgex.config_file import init_config
+    from edgex.render import documents
+
+    path = init_config(Path())
+    if json:
+        documents.print_json("init", path=path)
+    else:
+        typer.echo(f"Wrote {path}: edit it, then run edgex quantize.")
+
+
+@command
+def inspect(model: Model = None, input_size: InputSize = None, json: Json = False) -> None:
+    """Parameters, multiply-accumulates and memory of a model, layer by layer."""
+    from edgex.inspection import inspect_model
+    from edgex.render import documents, tables
+
+    settings = Settings()
+    inspection = inspect_model(settings.model(model), input_size=settings.get("input_size", input_size))
+    if json:
+        documents.print_json("inspect", **documents.inspect_document(inspection))
+    else:
+        tables.show_inspection(inspection)
+
+
+@command
+def quantize(
+    model: Model = None,
+    target: Target = None,
+    calib: Annotated[str | None, typer.Option(help="Images: a folder, .zip, .npz or .csv, or the word digits.")] = None,
+    output: Output = None,
+    arch: Arch = None,
+    jetpack: Jetpack = None,
+    calib_count: Annotated[int | None, typer.Option(min=1, help="Calibration images at most; 256 if not said.")] = None,
+    calib_seed: Annotated[
+        int | None, typer.Option(min=0, help="Which images, where there are more; 0 if not said.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Ranges: average (robust, default), minmax or percentile.")] = None,
+    equalize: Annotated[bool, typer.Option(help="Even out depthwise channels first; exact.")] = True,
+    keep_float: Annotated[str | None, typer.Option(help="Regular expression: these layers stay in float.")] = None,
+    io: Annotated[str | None, typer.Option(help="Type of input and output: float (default) or int8.")] = None,
+    preprocess: Preprocess = None,
+    resize: Resize = None,
+    input_size: InputSize = None,
+    max_bad: MaxBad = None,
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Quantize a model to INT8 for a target, and write its artifacts."""
+    from edgex import pipeline
+    from edgex.render import documents, tables
+
+    settings = Settings()
+    options = settings.quantize_options(
+        calib_count=calib_count,
+        calib_seed=calib_seed,
+        method=method,
+        equalize=equalize,
+        keep_float=keep_float,
+        io=io,
+        preprocess=preprocess,
+        resize=resize,
+        input_size=input_size,
+        max_bad=max_bad,
+        threads=threads,
+    )
+    path = settings.model(model)
+    profile = chosen_target(
+        settings.need("target", target), settings.get("arch", arch), settings.get("jetpack", jetpack)
+    )
+    images = settings.need("calib", calib)
+    with console.progress() as progress:
+        directory = settings.output(output, path, profile)
+        written = pipeline.quantize(path, profile, images, directory, options, progress)
+    for warning in written.warnings:
+        console.say_warning(warning)
+    if json:
+        documents.print_json("quantize", **documents.written_document(written))
+    else:
+        tables.show_written(written)
+
+
+@command
+def export(
+    model: Model = None,
+    target: Target = None,
+    output: Output = None,
+    arch: Arch = None,
+    jetpack: Jetpack = None,
+    preprocess: Preprocess = None,
+    resize: Resize = None,
+    input_size: InputSize = None,
+    json: Json = False,
+) -> None:
+    """Write the float artifacts of a target, without quantizing."""
+    from edgex import pipeline
+    from edgex.render import documents, tables
+
+    settings = Settings()
+    options = settings.quantize_options(preprocess=preprocess, resize=resize, input_size=input_size)
+    path = settings.model(model)
+    profile = chosen_target(
+        settings.need("target", target), settings.get("arch", arch), settings.get("jetpack", jetpack)
+    )
+    with console.progress() as progress:
+        directory = settings.output(output, path, profile)
+        written = pipeline.export(path, profile, directory, options, progress)
+    if json:
+        documents.print_json("export", **documents.written_document(written))
+    else:
+        tables.show_written(written)

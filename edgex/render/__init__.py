@@ -1,0 +1,1 @@
+"""What commands found, shown: JSON documents, tables, and plots in the terminal."""

@@ -1,0 +1,157 @@
+"""Results as JSON documents, versioned. Commands compute; this shows."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgex.bench import BenchReport, OperationProfile, OperationReport, Ratio
+    from edgex.compile import Compiled
+    from edgex.demo.run import DemoReport
+    from edgex.doctor import Diagnosis
+    from edgex.inspection import Inspection
+    from edgex.lint import Finding
+    from edgex.manifest import Problem
+    from edgex.measure import Evaluation
+    from edgex.pipeline import WrittenDirectory
+    from edgex.target import TargetProfile
+
+
+def print_json(schema: str, **content: Any) -> None:
+    """Print one versioned document on stdout."""
+    print(json.dumps({"schema": f"edgex.{schema}/1", **content}, indent=2, default=str))  # noqa: T201  this is stdout
+
+
+def written_document(written: "WrittenDirectory") -> dict[str, Any]:
+    artifacts = [
+        {"path": a.path, "format": a.format, "precision": a.precision, "bytes": a.bytes, "sha256": a.sha256}
+        for a in written.artifacts
+    ]
+    return {"directory": written.directory, "artifacts": artifacts, "warnings": list(written.warnings)}
+
+
+def eval_document(evaluation: "Evaluation") -> dict[str, Any]:
+    keys = ("path", "runtime", "images", "top1", "top5", "low", "high", "output")
+    results = [{key: getattr(result, key) for key in keys} for result in evaluation.results]
+    return {"results": results, "warnings": list(evaluation.warnings)}
+
+
+def bench_document(report: "BenchReport", operations: "OperationReport | None" = None) -> dict[str, Any]:
+    keys = ("path", "runtime", "threads", "runs", "init_ms", "first_ms", "median_ms", "p90_ms", "p99_ms")
+    document: dict[str, Any] = {
+        "results": [
+            {
+                **{key: getattr(result, key) for key in keys},
+                "low_ms": result.interval.low,
+                "high_ms": result.interval.high,
+            }
+            for result in report.results
+        ],
+        "ratios": [_ratio_document(ratio) for ratio in report.ratios],
+        "fastest": {"path": report.fastest.path, "runtime": report.fastest.runtime},
+        "notes": list(report.notes),
+    }
+    if report.noisy is not None:
+        document["noisy"] = report.noisy
+    if operations is not None:
+        document["operations"] = [_profile_document(profile) for profile in operations.profiles]
+        document["notes"] += operations.notes
+    return document
+
+
+def _profile_document(profile: "OperationProfile") -> dict[str, Any]:
+    return {
+        "path": profile.path,
+        "runtime": profile.runtime,
+        "total_ms": profile.total_ms,
+        "operations": [asdict(operation) for operation in profile.operations],
+        "in_float": list(profile.in_float),
+    }
+
+
+def _ratio_document(ratio: "Ratio") -> dict[str, Any]:
+    return {
+        "a": ratio.a.path,
+        "b": ratio.b.path,
+        "a_runtime": ratio.a.runtime,
+        "b_runtime": ratio.b.runtime,
+        "ratio": ratio.ratio,
+        "low": ratio.interval.low,
+        "high": ratio.interval.high,
+    }
+
+
+def compile_document(compiled: "Compiled") -> dict[str, Any]:
+    artifacts = [
+        {
+            "path": file.path,
+            "runtime": file.runtime,
+            "bytes": file.bytes,
+            "init_ms": file.ratio.a.init_ms,
+            "plain_init_ms": file.ratio.b.init_ms,
+            **_ratio_document(file.ratio),
+        }
+        for file in compiled.files
+    ]
+    return {
+        "directory": compiled.directory,
+        "artifacts": artifacts,
+        "script": compiled.script,
+        "warnings": list(compiled.warnings),
+    }
+
+
+def inspect_document(inspection: "Inspection") -> dict[str, Any]:
+    layers = [
+        {
+            "name": layer.name,
+            "op": layer.op,
+            "shape": list(layer.shape),
+            "parameters": layer.parameters,
+            "macs": layer.macs,
+        }
+        for layer in inspection.layers
+    ]
+    keys = ("parameters", "trainable_parameters", "macs", "bytes", "largest_tensor")
+    return {**{key: getattr(inspection, key) for key in keys}, "layers": layers}
+
+
+def doctor_document(diagnosis: "Diagnosis") -> dict[str, Any]:
+    return asdict(diagnosis)
+
+
+def target_document(target: "TargetProfile") -> dict[str, Any]:
+    return {**target.model_dump(mode="json"), "artifacts": [str(kind) for kind in target.artifacts]}
+
+
+def findings_document(path: Path, findings: Sequence["Finding"]) -> dict[str, Any]:
+    return {
+        "path": path,
+        "clean": not findings,
+        "findings": [{"rule": f.rule, "where": f.where, "message": f.message} for f in findings],
+    }
+
+
+def verify_document(directory: Path, problems: Sequence["Problem"]) -> dict[str, Any]:
+    return {
+        "directory": directory,
+        "intact": not problems,
+        "problems": [{"name": problem.name, "message": problem.message} for problem in problems],
+    }
+
+
+def demo_document(report: "DemoReport") -> dict[str, Any]:
+    rows = [
+        {
+            "path": row.artifact.path,
+            "precision": row.artifact.precision,
+            "bytes": row.artifact.bytes,
+            "runtime": row.runtime,
+            "top1": row.top1,
+            "median_ms": row.median_ms,
+        }
+        for row in report.rows
+    ]
+    return {"directory": report.directory, "images": report.images, "threads": report.threads, "results": rows}
