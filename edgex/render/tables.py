@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from edgex.pipeline import WrittenDirectory
     from edgex.target import TargetProfile
 
+KIND_PARTS = 2
+"""Parts of a file's name, between dots, that say what kind it is: ``int8.onnx``."""
+
 MOST_PAIRS = 10
 """Beyond which a table compares with the fastest alone."""
 
@@ -279,7 +282,7 @@ def _file_names(paths: Iterable[Path]) -> tuple[str, dict[Path, str]]:
     names = [path.name for path in paths]
     if len(set(names)) < len(paths):
         return "file", {path: str(path) for path in paths}
-    by_place = zip(*(name.split(".") for name in names), strict=False)
+    by_place = zip(*(name.split(".")[:-KIND_PARTS] for name in names), strict=False)
     same = takewhile(lambda parts: 1 < len(parts) == parts.count(parts[0]), by_place)
     shared = ".".join(parts[0] for parts in same)
     return shared or "file", {path: path.name.removeprefix(f"{shared}.") for path in paths}

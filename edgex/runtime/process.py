@@ -4,6 +4,7 @@ A runtime that crashes, hangs or eats memory takes its process with it, and here
 """
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -173,6 +174,7 @@ class Worker:
     def pause(self) -> None:
         """Stop all of the process' threads where they are, until :meth:`resume`."""
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Go on after :meth:`pause`."""
