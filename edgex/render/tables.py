@@ -151,11 +151,12 @@ def _sums(operations: Sequence["Operation"]) -> tuple[str, str]:
 
 def show_compiled(compiled: "Compiled") -> None:
     if compiled.files:
-        table = _table("file", "runtime", "size", "init ms", "plain", "median ms", "plain", "ratio", "95 % interval")
+        title, names = _file_names([file.path for file in compiled.files])
+        table = _table(title, "runtime", "size", "init ms", "plain", "median ms", "plain", "ratio", "95 % interval")
         for file in compiled.files:
             made, plain = file.ratio.a, file.ratio.b
             table.add_row(
-                file.path.name,
+                names[file.path],
                 file.runtime,
                 size(file.bytes),
                 milliseconds(made.init_ms),

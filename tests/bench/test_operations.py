@@ -30,6 +30,9 @@ FEWEST, MOST = 0.2, 3.0
 """Of the time of a run, its operations take so much. Wide, because other tests may run; an error in the unit, or a sum
 where a mean is meant, is 10 times off or more."""
 
+ATTEMPTS = 5
+"""A machine that another guest takes away for a moment distorts one measurement, not all."""
+
 
 @pytest.fixture(autouse=True)
 def _needs_runtime(request: pytest.FixtureRequest) -> None:
@@ -51,9 +54,14 @@ def weighted_layers() -> set[str]:
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize(("runtime", "suffix"), RUNTIMES)
 def test_operations_make_up_the_run(demo_files: Path, runtime: str, suffix: str, precision: str) -> None:
-    profile = profiled(demo_files / "all" / f"xception-digits.{precision}.{suffix}", runtime)
+    path = demo_files / "all" / f"xception-digits.{precision}.{suffix}"
+    for _ in range(ATTEMPTS):
+        profile = profile_operations(Contender(path, runtime, 1), 0.2)
+        if FEWEST < profile.operations_ms / profile.total_ms < MOST:
+            break
+    else:
+        pytest.fail(f"{profile.operations_ms} ms of operations in a run of {profile.total_ms} ms")
     assert profile.runtime == runtime
-    assert FEWEST < profile.operations_ms / profile.total_ms < MOST
     assert sum(operation.share for operation in profile.operations) == pytest.approx(1)
     slowest = max(profile.operations, key=lambda operation: operation.ms)
     assert slowest.share == pytest.approx(slowest.ms / profile.operations_ms)
