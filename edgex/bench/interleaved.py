@@ -113,6 +113,7 @@ class BenchOptions:
         python: the interpreter that has the runtimes; None for this one.
         runs: timed runs of each; None for as many as fit in ``seconds``, 30 to 2,000.
         seconds: about how long each is timed, not counting the start of processes.
+        rounds: fresh processes for each file, at least; fewer where there are fewer runs.
         until: go on until all intervals are this narrow: half their width, as a fraction. Stopping when it looks
             good makes intervals a little too narrow.
         input_size: height and width for files that leave them open.
@@ -127,14 +128,15 @@ class BenchOptions:
     python: Path | None = None
     runs: int | None = None
     seconds: float = 3.0
+    rounds: int = ROUNDS
     until: float | None = None
     input_size: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        numbers = (self.threads, self.runs, self.seconds, self.until, self.input_size)
+        numbers = (self.threads, self.runs, self.seconds, self.rounds, self.until, self.input_size)
         if min(1 if number is None else number for number in numbers) <= 0:
-            raise UsageError("Threads, runs, seconds and widths must be positive.", fix="Leave them out.")
+            raise UsageError("Threads, runs, rounds, seconds and widths must be positive.", fix="Leave them out.")
 
 
 def contenders(
@@ -221,7 +223,7 @@ class _Race:
 
     @property
     def rounds(self) -> int:
-        return min(ROUNDS, self.options.runs or ROUNDS)
+        return min(self.options.rounds, self.options.runs or self.options.rounds)
 
     def run(self) -> None:
         for number in range(MOST_ROUNDS):

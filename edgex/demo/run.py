@@ -12,6 +12,7 @@ from edgex.resources import calib_data_dir
 from edgex.target import TargetProfile
 
 BENCH_SECONDS = 0.5
+BENCH_ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def run_demo(model: Path, target: TargetProfile, output: Path, progress: Callabl
     )
     paths = [artifact.path for artifact in artifacts]
     evaluation = evaluate_artifacts(paths, "digits", progress=lambda done, total: progress("evaluate", done, total))
-    options = BenchOptions(runtimes=("litert", "onnxruntime"), seconds=BENCH_SECONDS)
+    options = BenchOptions(runtimes=("litert", "onnxruntime"), seconds=BENCH_SECONDS, rounds=BENCH_ROUNDS)
     report = bench(paths, options, progress=lambda done, total: progress("bench", done, total))
     return DemoReport(
         directory=output,

@@ -96,7 +96,7 @@ def test_eval_for_people(project: Path) -> None:
 
 
 def test_bench(project: Path) -> None:
-    arguments = ("--runs", 12, "--threads", 1, "--runtime", "onnxruntime", "--runtime", "litert")
+    arguments = ("--runs", 4, "--threads", 1, "--runtime", "onnxruntime", "--runtime", "litert")
     outcome = edgex("bench", INT8, TFLITE, FLOAT, *arguments, "--json", cwd=project)
     assert outcome.code == 0
     document = outcome.document
@@ -104,7 +104,7 @@ def test_bench(project: Path) -> None:
     assert document["schema"] == "edgex.bench/1"
     for result, path in zip(document["results"], (INT8, TFLITE, FLOAT), strict=True):
         assert result.keys() == BENCHED
-        assert (result["path"], result["threads"], result["runs"], result["p99_ms"]) == (path, 1, 12, None)
+        assert (result["path"], result["threads"], result["runs"], result["p99_ms"]) == (path, 1, 4, None)
         assert result["runtime"] == ("litert" if path == TFLITE else "onnxruntime")
         assert 0 < result["low_ms"] <= result["median_ms"] <= result["high_ms"]
         assert result["median_ms"] <= result["p90_ms"]
@@ -119,13 +119,13 @@ def test_bench(project: Path) -> None:
 
 
 def test_bench_for_people(project: Path) -> None:
-    arguments = ("--runs", 12, "--threads", 1, "--runtime", "onnxruntime")
+    arguments = ("--runs", 4, "--threads", 1, "--runtime", "onnxruntime")
     outcome = edgex("bench", INT8, FLOAT, *arguments, cwd=project)
     assert outcome.code == 0
     for words in ("init", "first", "median", "p90", "95 % interval", "on 1 threads", "Fastest: "):
         assert words in outcome.out
     assert "int8.onnx in onnxruntime / fp32.onnx in onnxruntime" in outcome.out
-    assert "bench (10)" in outcome.err
+    assert "bench (4)" in outcome.err
 
 
 def test_bench_on_an_image(project: Path, folder: Path) -> None:
