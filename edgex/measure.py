@@ -67,15 +67,7 @@ def evaluate_artifacts(
     return Evaluation(tuple(results[path] for path in paths), tuple(data_warnings(dataset)))
 
 
-def image_feeds(
-    paths: Sequence[Path],
-    data: str | Path,
-    *,
-    preprocess: Scale | None = None,
-    resize: Resize | None = None,
-    runtime: str | None = None,
-    python: Path | None = None,
-) -> dict[Path, NDArray[Any]]:
+def image_feeds(paths: Sequence[Path], data: str | Path, *, python: Path | None = None) -> dict[Path, NDArray[Any]]:
     """The first image of a dataset for each file, as a batch of one in the type that the file takes.
 
     Raises:
@@ -84,9 +76,9 @@ def image_feeds(
     dataset = open_dataset(data, role="calibration")
     feeds = {}
     for path in paths:
-        preprocessing = _preprocessing(path, preprocess, resize, runtime, python)
+        preprocessing = _preprocessing(path, None, None, None, python)
         _, images = next(dataset.batches(preprocessing, batch=1, workers=1))
-        with open_runner(path, runtime=runtime, threads=1, python=python) as runner:
+        with open_runner(path, threads=1, python=python) as runner:
             feeds[path] = runner.to_input(images)
     return feeds
 

@@ -174,7 +174,8 @@ class Worker:
     def pause(self) -> None:
         """Stop all of the process' threads where they are, until :meth:`resume`."""
         self._process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if hasattr(os, "waitid"):  # Python has it on macOS only from 3.13 on
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Go on after :meth:`pause`."""
