@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import accuracy, latency, memory, speed, startup, trust
+from benchmarks import accuracy, false_pass, latency, memory, speed, startup, throughput, trust
 from benchmarks.inputs import UnavailableError, Workplace
 from benchmarks.processes import ROOT
 from benchmarks.report import Section, document, heading, markdown
@@ -19,6 +19,8 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "latency": latency.measure,
     "startup": startup.measure,
     "trust": trust.measure,
+    "throughput": throughput.measure,
+    "false_pass": false_pass.measure,
 }
 
 

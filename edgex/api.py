@@ -9,27 +9,37 @@ from edgex.compile import compile_directory
 from edgex.config_file import init_config as init
 from edgex.demo.run import run_demo as demo
 from edgex.doctor import diagnose as doctor
+from edgex.gate import Limits, gate
 from edgex.inspection import inspect_model as inspect
 from edgex.lint import lint_file as lint
 from edgex.manifest import verify
 from edgex.measure import evaluate_artifacts as evaluate
 from edgex.pipeline import QuantizeOptions, export, quantize
+from edgex.sensitivity import SensitivityOptions
+from edgex.sensitivity import measure_sensitivity as sensitivity
 from edgex.target import load_target, target_names
+from edgex.validate import ValidateOptions, validate
 
 __all__ = [
     "BenchOptions",
+    "Limits",
     "QuantizeOptions",
+    "SensitivityOptions",
+    "ValidateOptions",
     "bench",
     "compile_directory",
     "demo",
     "doctor",
     "evaluate",
     "export",
+    "gate",
     "init",
     "inspect",
     "lint",
     "load_target",
     "quantize",
+    "sensitivity",
     "target_names",
+    "validate",
     "verify",
 ]

@@ -145,13 +145,16 @@ class Dataset:
         drawn.sort(key=lambda turn_and_item: turn_and_item[0])  # stable: within a turn by rank
         return replace(self, items=tuple(item for _, item in drawn[:count]), log=DecodingLog())
 
-    def batches(self, preprocessing: Preprocessing, batch: int = 1, workers: int = 2) -> Iterator[Batch]:
+    def batches(
+        self, preprocessing: Preprocessing, batch: int = 1, workers: int = 2, start: int = 0
+    ) -> Iterator[Batch]:
         """Preprocessed images in order, decoded ahead of their use by a few threads, in constant memory.
 
         Args:
             preprocessing: what each image goes through.
             batch: images at a time; the last batch may be smaller.
             workers: threads that decode.
+            start: index of the first image.
 
         Yields:
             Indices into ``items`` (n,), and images float32 (n, height, width, channels). Unreadable images are
@@ -170,11 +173,10 @@ class Dataset:
 
         indices: list[int] = []
         images: list[NDArray[np.float32]] = []
-        bad = 0
-        for index, loaded in enumerate(ahead(load, self.items, workers, distance=batch + 2 * workers)):
+        decoded = ahead(load, self.items[start:], workers, distance=batch + 2 * workers)
+        for index, loaded in enumerate(decoded, start):
             name = self.items[index].name
             if isinstance(loaded, DataError):
-                bad += 1
                 self.log.unreadable[name] = loaded.message
                 continue
             image, reoriented = loaded
@@ -183,9 +185,10 @@ class Dataset:
             indices.append(index)
             images.append(image)
             if len(images) == batch:
-                if bad <= self.max_bad:
+                if len(self.log.unreadable) <= self.max_bad:
                     yield np.array(indices, np.int64), np.stack(images)
                 indices, images = [], []
+        bad = len(self.log.unreadable)
         if bad > self.max_bad:
             raise DataError(
                 f"{bad} of {len(self)} images in {self.source.path} cannot be read: "

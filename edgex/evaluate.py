@@ -4,13 +4,13 @@ Every image is decoded once and seen by all files. Several workers run an image 
 spreading one image over all of them.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from edgex.errors import DataError, ModelError, UsageError
 from edgex.graph.ir import Array
 from edgex.parallel import ahead
 from edgex.preprocess import Preprocessing
+from edgex.proportions import wilson_interval
 from edgex.runtime import Runner, open_runner, physical_cores
 
 MAX_WORKERS = 8
@@ -83,24 +84,83 @@ def evaluate(
         ModelError: a file is no classifier, or its scores are not finite. EdgexError as
             :func:`edgex.runtime.open_runner`.
     """
-    if dataset.labels is None:
-        raise DataError(f"{dataset.source.path} has no labels.", fix="Put each image into a folder named by its class.")
-    threads = physical_cores() if threads is None else threads
-    workers = max(1, min(threads, MAX_WORKERS))
-    with ExitStack() as stack:
+    with Crews(paths, runtime=runtime, python=python, threads=threads) as crews:
+        tallies = [_Tally(path, name) for path, name in zip(crews.paths, crews.runtimes, strict=True)]
+        for batch in crews.scores(dataset, preprocessing):
+            for tally, scores in zip(tallies, batch.scores, strict=True):
+                tally.add(batch.labels, scores)
+            if progress is not None:
+                progress(int(batch.indices[-1]) + 1, len(dataset))
+    return [tally.result() for tally in tallies]
 
-        def open_one(path: Path) -> Runner:
-            runner = open_runner(path, runtime=runtime, threads=threads // workers, python=python)
-            return stack.enter_context(runner)
 
-        first = [open_one(path) for path in paths]
-        for path, runner in zip(paths, first, strict=True):
+class ScoredBatch(NamedTuple):
+    """A few images, in the order of the dataset: indices into it and labels (n,), of each file scores (n, classes)."""
+
+    indices: Indices
+    labels: Indices
+    scores: list[Array]
+
+
+class Crews:
+    """Model files, each in several processes that run an image each; a context manager.
+
+    Attributes:
+        runtimes: of each file.
+        steps: between neighbouring scores of each file, where they are integers; else 0.
+        blanks: for each file an image of zeros, a batch of one, in the type that it takes.
+
+    Raises:
+        EdgexError: as :func:`edgex.runtime.open_runner`.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        runtime: str | None = None,
+        python: Path | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.paths = tuple(paths)
+        threads = physical_cores() if threads is None else threads
+        self._workers = max(1, min(threads, MAX_WORKERS))
+        self._open = partial(open_runner, runtime=runtime, threads=threads // self._workers, python=python)
+        self._stack = ExitStack()
+        try:
+            self._first = [self._enter(path) for path in paths]
+        except BaseException:
+            self._stack.close()
+            raise
+        self.runtimes = tuple(runner.runtime for runner in self._first)
+        self.steps = tuple(runner.output_step for runner in self._first)
+        self.blanks = tuple(np.zeros((1, *runner.input_shape), runner.input_dtype) for runner in self._first)
+
+    def scores(self, dataset: Dataset, preprocessing: Preprocessing, start: int = 0) -> Iterator[ScoredBatch]:
+        """Run labelled images, decoded once and ahead of their use, through all files.
+
+        Args:
+            dataset: with labels.
+            preprocessing: what the models were trained with.
+            start: the first image to run.
+
+        Raises:
+            UsageError: a model reads other images or knows another number of classes than there are.
+            DataError: no labels, or unreadable images.
+            ModelError: a file is no classifier, or its scores are not finite.
+        """
+        if dataset.labels is None:
+            raise DataError(
+                f"{dataset.source.path} has no labels.", fix="Put each image into a folder named by its class."
+            )
+        for path, runner in zip(self.paths, self._first, strict=True):
             _check_fit(path, runner, dataset, preprocessing)
-        others = list(ahead(open_one, list(paths) * (workers - 1), workers))
+        each = len(self.paths)
+        others = ahead(self._enter, self.paths * (self._workers - 1), self._workers)
+        runners = [*self._first, *others]
         crews: SimpleQueue[list[Runner]] = SimpleQueue()
-        for start in range(0, workers * len(paths), len(paths)):
-            crews.put([*first, *others][start : start + len(paths)])
-        tallies = [_Tally(path, runner, dataset) for path, runner in zip(paths, first, strict=True)]
+        for first in range(0, self._workers * each, each):
+            crews.put(runners[first : first + each])
 
         def score(batch: Batch) -> tuple[Indices, list[Array]]:
             indices, images = batch
@@ -110,13 +170,31 @@ def evaluate(
             finally:
                 crews.put(crew)
 
-        batches = dataset.batches(preprocessing, batch=CHUNK, workers=workers)
-        for indices, scores in ahead(score, batches, workers, distance=2 * workers):
-            for tally, of_one in zip(tallies, scores, strict=True):
-                tally.add(indices, of_one)
-            if progress is not None:
-                progress(int(indices[-1]) + 1, len(dataset))
-    return [tally.result() for tally in tallies]
+        batches = dataset.batches(preprocessing, batch=CHUNK, workers=self._workers, start=start)
+        for indices, scores in ahead(score, batches, self._workers, distance=2 * self._workers):
+            for path, of_one in zip(self.paths, scores, strict=True):
+                _check_finite(path, of_one, indices, dataset)
+            yield ScoredBatch(indices, dataset.labels[indices], scores)
+
+    def _enter(self, path: Path) -> Runner:
+        return self._stack.enter_context(self._open(path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+
+def best_classes(scores: Array, count: int) -> Indices:
+    """Indices of the likeliest classes of scores (n, classes), best first: (n, count), or all classes if fewer."""
+    # Stable, so that of equal scores the first class wins, as with argmax
+    return np.argsort(-scores, axis=1, kind="stable")[:, :count]
+
+
+def are_probabilities(scores: Array) -> bool:
+    """Whether scores (n, classes) are in 0…1 and sum to 1 within a tenth, as integers of a softmax do."""
+    return bool(scores.min() >= 0 and scores.max() <= 1 and (abs(scores.sum(axis=1) - 1) < 0.1).all())
 
 
 def agreement(a: EvalResult, b: EvalResult) -> float:
@@ -147,37 +225,36 @@ def _check_fit(path: Path, runner: Runner, dataset: Dataset, preprocessing: Prep
         )
 
 
+def _check_finite(path: Path, scores: Array, indices: Indices, dataset: Dataset) -> None:
+    finite = np.isfinite(scores).all(axis=1)
+    if not finite.all():
+        name = dataset.items[indices[finite.argmin()]].name
+        raise ModelError(
+            f"{path} gives scores that are not finite (NaN or infinite) for {name}.",
+            fix="Look for NaN or huge values in the weights of the model, or for ranges that overflow.",
+        )
+
+
 class _Tally:
     """Counts for one file."""
 
-    def __init__(self, path: Path, runner: Runner, dataset: Dataset) -> None:
-        assert dataset.labels is not None
+    def __init__(self, path: Path, runtime: str) -> None:
         self._path = path
-        self._runtime = runner.runtime
-        self._items = dataset.items
-        self._labels = dataset.labels
+        self._runtime = runtime
         self._predictions: list[Indices] = []
         self._top1 = 0
         self._top5 = 0
         self._images = 0
         self._softmax = True
 
-    def add(self, indices: Indices, scores: Array) -> None:
-        """Count images: ``indices`` (n,) into the dataset, ``scores`` (n, classes)."""
-        finite = np.isfinite(scores).all(axis=1)
-        if not finite.all():
-            name = self._items[indices[finite.argmin()]].name
-            raise ModelError(
-                f"{self._path} gives scores that are not finite (NaN or infinite) for {name}.",
-                fix="Look for NaN or huge values in the weights of the model, or for ranges that overflow.",
-            )
-        # Stable, so that of equal scores the first class wins, as with argmax
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :5]
-        hits = best == self._labels[indices, np.newaxis]
+    def add(self, labels: Indices, scores: Array) -> None:
+        """Count images: ``labels`` (n,), ``scores`` (n, classes)."""
+        best = best_classes(scores, 5)
+        hits = best == labels[:, np.newaxis]
         self._top1 += int(hits[:, 0].sum())
         self._top5 += int(hits.sum())
-        self._images += len(indices)
-        self._softmax &= bool(scores.min() >= 0 and scores.max() <= 1 and (abs(scores.sum(axis=1) - 1) < 0.1).all())
+        self._images += len(labels)
+        self._softmax &= are_probabilities(scores)
         self._predictions.append(best[:, 0].copy())
 
     def result(self) -> EvalResult:
@@ -195,12 +272,3 @@ class _Tally:
             output="softmax" if self._softmax else "logits",
             predictions=np.concatenate(self._predictions),
         )
-
-
-def wilson_interval(hits: int, count: int) -> tuple[float, float]:
-    """The 95 % score interval of a proportion (E. B. Wilson, JASA 22, 1927)."""
-    z = 1.959964
-    share = hits / count
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    reach = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    return centre - reach, centre + reach

@@ -53,7 +53,7 @@ def evaluate_artifacts(
     """
     dataset = open_dataset(data, role="evaluation", labels=labels, max_bad=max_bad)
     for directory in dict.fromkeys(path.parent for path in paths):
-        check_disjoint(_calibrated_with(directory), dataset)
+        check_disjoint(calibrated_with(directory), dataset)
     groups: dict[Preprocessing, list[Path]] = {}
     for path in paths:
         groups.setdefault(_preprocessing(path, preprocess, resize, runtime, python), []).append(path)
@@ -109,7 +109,7 @@ def _preprocessing(
     return replace(declared, scale=scale or declared.scale, resize=resize or declared.resize)
 
 
-def _calibrated_with(directory: Path) -> set[str]:
+def calibrated_with(directory: Path) -> set[str]:
     """Content hashes of the images that the plan in a directory comes from."""
     path = directory / PLAN_NAME
     if not path.is_file():

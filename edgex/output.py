@@ -1,4 +1,4 @@
-"""Output directories appear whole or not at all.
+"""Output directories, and files written into one later, appear whole or not at all.
 
 The work happens in a hidden directory beside, ``.NAME.PID.partial``, under a lock that the operating system lets go
 when its holder dies, however it dies. At the end the files are forced to disk and the directory is renamed into
@@ -8,8 +8,8 @@ leaves only the latter, and the next run puts it back.
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgex.errors import OutputError
@@ -30,7 +30,7 @@ def replace_directory(path: Path) -> Iterator[Path]:
     target = path.resolve()
     if not target.parent.is_dir():
         raise OutputError(f"{path} cannot be written: its folder {path.parent} does not exist.", fix="Make it first.")
-    with _refusals_of_the_disk(path), _locked(path, target):
+    with _refusals_of_the_disk(path), locked(path):
         _recover(target)
         _refuse_foreign(path, target)
         work = target.with_name(f".{target.name}.{os.getpid()}.partial")
@@ -40,6 +40,31 @@ def replace_directory(path: Path) -> Iterator[Path]:
             _swap(work, target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def replace_files(files: Sequence[Path]) -> Iterator[list[Path]]:
+    """Names to write to, which take the place of ``files``, one after the other, when the block has ended well.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    partials = [file.parent / f".{os.getpid()}.{file.name}" for file in files]
+    try:
+        for partial in partials:
+            partial.touch()  # a runtime would not say why it cannot write
+        yield partials
+        for partial, file in zip(partials, files, strict=True):
+            _flush(partial)
+            partial.replace(file)
+    except OSError as error:
+        raise OutputError(
+            f"{files[0]} cannot be written: {error.strerror or error}.", fix="Check the path and its permissions."
+        ) from error
+    finally:
+        for partial in partials:
+            with suppress(OSError):
+                partial.unlink()
 
 
 @contextmanager
@@ -55,9 +80,11 @@ def _refusals_of_the_disk(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(path: Path, target: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of an output directory. OutputError if another process does; names its PID."""
     from filelock import FileLock, Timeout
 
+    target = path.resolve()
     lock_file = target.with_name(f".{target.name}.lock")
     lock = FileLock(lock_file)
     try:

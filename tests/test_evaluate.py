@@ -11,7 +11,7 @@ from PIL import Image
 
 from edgex.dataset import Dataset, open_dataset
 from edgex.errors import DataError, ModelError, UsageError
-from edgex.evaluate import agreement, evaluate, wilson_interval
+from edgex.evaluate import agreement, evaluate
 from edgex.graph.ir import Graph
 from edgex.preprocess import Preprocessing
 from edgex.runtime import open_runner
@@ -187,9 +187,3 @@ def test_memory_does_not_grow_with_the_images(model: Path, dataset: Dataset) -> 
     peak(10)  # what the first run imports stays
     kept_images = 900 * 32 * 32 * 3 * 4
     assert peak(1000) - peak(100) < kept_images / 10
-
-
-def test_wilson_interval() -> None:
-    """Against figures from the literature: 81 of 263 (Newcombe, Statistics in Medicine 17, 1998, table I)."""
-    np.testing.assert_allclose(wilson_interval(81, 263), (0.2553, 0.3662), atol=5e-5)
-    np.testing.assert_allclose(wilson_interval(0, 20), (0.0, 0.1611), atol=5e-5)

@@ -8,7 +8,14 @@ import signal
 import sys
 from io import TextIOWrapper
 
-from edgex.cli import artifacts, machine, models  # noqa: F401  each registers its commands, in the order of the help
+from edgex.cli import (  # noqa: F401  each registers its commands, in the order of the help
+    artifacts,
+    gate,
+    machine,
+    models,
+    sensitivity,
+    validate,
+)
 from edgex.cli.app import app
 from edgex.errors import ExitCode
 

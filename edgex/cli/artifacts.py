@@ -11,9 +11,11 @@ from edgex.cli.app import command
 from edgex.cli.options import (
     Arch,
     Artifacts,
+    Data,
     InputSize,
     Jetpack,
     Json,
+    Labels,
     MaxBad,
     Preprocess,
     Python,
@@ -31,8 +33,8 @@ from edgex.settings import Settings
 @command
 def eval(  # noqa: A001  the command's name
     artifacts: Artifacts,
-    data: Annotated[str | None, typer.Option(help="Labelled images: a folder, .zip, .npz or .csv, or digits.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="CSV with the columns path,label for a flat folder.")] = None,
+    data: Data = None,
+    labels: Labels = None,
     preprocess: Preprocess = None,
     resize: Resize = None,
     max_bad: MaxBad = None,

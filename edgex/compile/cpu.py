@@ -3,14 +3,12 @@
 OpenVINO's IR runs on any CPU that OpenVINO knows; ONNX Runtime's optimized model may use what this CPU has.
 """
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgex.bench import BenchOptions, Ratio, bench
-from edgex.errors import OutputError
+from edgex.output import replace_files
 from edgex.runtime import Worker
 
 ENDINGS = {"openvino": (".openvino.xml", ".openvino.bin"), "onnxruntime": (".onnxruntime.onnx",)}
@@ -52,27 +50,7 @@ def compile_for_cpu(
         OutputError: the folder cannot be written. Other EdgexErrors as :func:`edgex.runtime.open_runner`.
     """
     files = [artifact.with_suffix(ending) for ending in ENDINGS[runtime]]
-    with _written_whole(files) as (partial, *_), Worker(options.python) as worker:
+    with replace_files(files) as (partial, *_), Worker(options.python) as worker:
         worker.compile(artifact, runtime, partial)
     report = bench([files[0], artifact], replace(options, runtimes=(runtime,)), progress=progress)
     return CompiledFile(files[0], sum(file.stat().st_size for file in files), report.ratios[0])
-
-
-@contextmanager
-def _written_whole(files: Sequence[Path]) -> Iterator[list[Path]]:
-    """Names to write to, which take the place of ``files`` when the block has ended well."""
-    partials = [file.with_name(f".{os.getpid()}.{file.name}") for file in files]
-    try:
-        for partial in partials:
-            partial.touch()  # a runtime would not say why it cannot write
-        yield partials
-        for partial, file in zip(partials, files, strict=True):
-            partial.replace(file)
-    except OSError as error:
-        raise OutputError(
-            f"{files[0]} cannot be written: {error.strerror}.", fix="Check the path and its permissions."
-        ) from error
-    finally:
-        for partial in partials:
-            with suppress(OSError):
-                partial.unlink()

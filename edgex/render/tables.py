@@ -1,11 +1,11 @@
 """Results as tables, for people. Commands compute; this shows."""
 
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgex.console import out
+from edgex.records import split_names
 from edgex.render.plot import latency_plot
 from edgex.render.text import milliseconds, percent, prefixed, size
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from edgex.pipeline import WrittenDirectory
     from edgex.target import TargetProfile
 
-KIND_PARTS = 2
-"""Parts of a file's name, between dots, that say what kind it is: ``int8.onnx``."""
-
 MOST_PAIRS = 10
 """Beyond which a table compares with the fastest alone."""
 
@@ -34,7 +31,7 @@ MOST_OPERATIONS = 15
 
 
 def show_written(written: "WrittenDirectory") -> None:
-    table = _table("artifact", "precision", "size")
+    table = new_table("artifact", "precision", "size")
     for artifact in written.artifacts:
         table.add_row(artifact.path.name, artifact.precision, size(artifact.bytes))
     out().print(table)
@@ -47,7 +44,7 @@ def show_eval(results: Sequence["EvalResult"]) -> None:
     reference = next((result for result in results if ".fp32." in result.path.name), None)
     title, names = _file_names([result.path for result in results])
     columns = [title, "runtime", "images", "top-1 %", "95 % interval", "top-5 %"]
-    table = _table(*columns, *(["agrees with fp32 %"] if reference else []))
+    table = new_table(*columns, *(["agrees with fp32 %"] if reference else []))
     for result in results:
         row = [
             names[result.path],
@@ -65,7 +62,7 @@ def show_eval(results: Sequence["EvalResult"]) -> None:
 
 def show_bench(report: "BenchReport") -> None:
     title, names = _file_names([result.path for result in report.results])
-    table = _table(title, "runtime", "init", "first", "runs", "median", "±", "p90", "p99")
+    table = new_table(title, "runtime", "init", "first", "runs", "median", "±", "p90", "p99")
     for result in report.results:
         table.add_row(
             names[result.path],
@@ -89,7 +86,7 @@ def show_bench(report: "BenchReport") -> None:
     fastest = report.fastest
     shown = [ratio for ratio in report.ratios if len(report.ratios) <= MOST_PAIRS or fastest in (ratio.a, ratio.b)]
     if shown:
-        table = _table("ratio of latencies", "", "95 % interval")
+        table = new_table("ratio of latencies", "", "95 % interval")
         for ratio in shown:
             pair = f"{labels[id(ratio.a)]} / {labels[id(ratio.b)]}"
             table.add_row(pair, f"{ratio.ratio:.2f}×", f"{ratio.interval.low:.2f} – {ratio.interval.high:.2f}")
@@ -123,7 +120,7 @@ def show_operations(report: "OperationReport") -> None:
 def _show_slowest(profile: "OperationProfile") -> None:
     ordered = sorted(profile.operations, key=lambda operation: operation.ms, reverse=True)
     named = any(operation.kernel for operation in ordered)
-    table = _table("layer", "operation", *(["kernel"] if named else []), "precision", "ms", "share %")
+    table = new_table("layer", "operation", *(["kernel"] if named else []), "precision", "ms", "share %")
     for operation in ordered[:MOST_OPERATIONS]:
         kernel = [operation.kernel] if named else []
         table.add_row(operation.layer, operation.op, *kernel, operation.precision, *_sums([operation]))
@@ -137,7 +134,7 @@ def _show_kinds(profile: "OperationProfile") -> None:
     kinds: dict[tuple[str, str], list[Operation]] = {}
     for operation in profile.operations:
         kinds.setdefault((operation.op, operation.precision), []).append(operation)
-    table = _table("operation", "precision", "count", "ms", "share %")
+    table = new_table("operation", "precision", "count", "ms", "share %")
     for names, alike in sorted(kinds.items(), key=lambda kind: -sum(operation.ms for operation in kind[1])):
         table.add_row(*names, f"{len(alike):,}", *_sums(alike))
     out().print(table)
@@ -152,7 +149,7 @@ def _sums(operations: Sequence["Operation"]) -> tuple[str, str]:
 def show_compiled(compiled: "Compiled") -> None:
     if compiled.files:
         title, names = _file_names([file.path for file in compiled.files])
-        table = _table(title, "runtime", "size", "init ms", "plain", "median ms", "plain", "ratio", "95 % interval")
+        table = new_table(title, "runtime", "size", "init ms", "plain", "median ms", "plain", "ratio", "95 % interval")
         for file in compiled.files:
             made, plain = file.ratio.a, file.ratio.b
             table.add_row(
@@ -173,7 +170,7 @@ def show_compiled(compiled: "Compiled") -> None:
 
 
 def show_inspection(inspection: "Inspection") -> None:
-    table = _table("layer", "operation", "output", "parameters", "MACs")
+    table = new_table("layer", "operation", "output", "parameters", "MACs")
     for layer in inspection.layers:
         shape = "×".join(map(str, layer.shape))
         table.add_row(layer.name, layer.op, shape, f"{layer.parameters:,}", f"{layer.macs:,}")
@@ -188,18 +185,18 @@ def show_inspection(inspection: "Inspection") -> None:
 def show_diagnosis(diagnosis: "Diagnosis") -> None:
     from edgex.doctor import EXTRAS, PROGRAMS
 
-    table = _table(f"runtime, in Python {diagnosis.python}", "version", "to install", text=True)
+    table = new_table(f"runtime, in Python {diagnosis.python}", "version", "to install", text=True)
     for runtime in diagnosis.runtimes:
         table.add_row(runtime.name, runtime.version or "–", "" if runtime.version else runtime.install)
     out().print(table)
-    table = _table("of edgex", "", "", text=True)
+    table = new_table("of edgex", "", "", text=True)
     for name, installed in diagnosis.extras.items():
         table.add_row(name, EXTRAS[name][1], "installed" if installed else f"pip install 'edgex[{name}]'")
     for name, path in diagnosis.programs.items():
         table.add_row(name, PROGRAMS[name], path or "not in PATH")
     out().print(table)
     cpu = diagnosis.cpu
-    table = _table(cpu.name or "CPU", "", text=True)
+    table = new_table(cpu.name or "CPU", "", text=True)
     table.add_row("architecture", cpu.architecture)
     table.add_row("cores", f"{cpu.physical_cores or '?'} physical, {cpu.logical_cores or '?'} logical")
     table.add_row("threads by default", str(diagnosis.threads))
@@ -211,7 +208,7 @@ def show_diagnosis(diagnosis: "Diagnosis") -> None:
 
 
 def show_targets(targets: Sequence["TargetProfile"]) -> None:
-    table = _table("target", "for", "writes")
+    table = new_table("target", "for", "writes")
     for target in targets:
         table.add_row(target.name, target.summary, ", ".join(map(str, target.artifacts)))
     out().print(table)
@@ -234,7 +231,7 @@ def show_target(target: "TargetProfile") -> None:
         rows["on the board"] = (
             f"TensorRT {target.board.tensorrt}, CUDA {target.board.cuda}, Python {target.board.python}"
         )
-    table = _table("", "")
+    table = new_table("", "")
     for key, value in rows.items():
         if value:
             table.add_row(key, value)
@@ -256,7 +253,7 @@ def show_verify(directory: Path, problems: Sequence["Problem"]) -> None:
 
 
 def show_demo(report: "DemoReport") -> None:
-    table = _table("artifact", "runtime", "top-1 %", "drop", "median ms", "× float", "size", "× float")
+    table = new_table("artifact", "runtime", "top-1 %", "drop", "median ms", "× float", "size", "× float")
     base = report.rows[0]
     for row in report.rows:
         drop = 100 * (base.top1 - row.top1)
@@ -283,13 +280,11 @@ def _file_names(paths: Iterable[Path]) -> tuple[str, dict[Path, str]]:
     names = [path.name for path in paths]
     if len(set(names)) < len(paths):
         return "file", {path: str(path) for path in paths}
-    by_place = zip(*(name.split(".")[:-KIND_PARTS] for name in names), strict=False)
-    same = takewhile(lambda parts: 1 < len(parts) == parts.count(parts[0]), by_place)
-    shared = ".".join(parts[0] for parts in same)
-    return shared or "file", {path: path.name.removeprefix(f"{shared}.") for path in paths}
+    shared, short = split_names(names)
+    return shared or "file", {path: short[path.name] for path in paths}
 
 
-def _table(*columns: str, text: bool = False) -> "Table":
+def new_table(*columns: str, text: bool = False) -> "Table":
     """A table of figures, or of ``text``, which begins at the left."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers and names as people read them."""
 
 
 def percent(share: float) -> str:
@@ -22,3 +22,8 @@ def prefixed(count: float) -> str:
             return f"{count:.3g} {prefix}"
         count /= 1000
     return f"{count:.3g} G"
+
+
+def on_one_line(text: str) -> str:
+    """Text from elsewhere with spaces for line ends, and for what would move a terminal's cursor."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)

@@ -95,7 +95,6 @@ class Worker:
             ModelError: the runtime refuses the file, crashes on it, or takes more than the limits allow.
             RuntimeMissingError: the runtime, or the hardware that it is for, is not here.
         """
-        self._path, self._runtime = path, runtime
         answer, _ = self.ask("open", self.limits.open_seconds, path=str(path), runtime=runtime, threads=threads)
         for port in answer["inputs"]:
             if not _is_numeric(port["dtype"]):
@@ -107,13 +106,14 @@ class Worker:
 
     def compile(self, path: Path, runtime: str, output: Path) -> None:
         """Write a file as a runtime would have it; errors as :meth:`open`."""
-        self._path, self._runtime = path, runtime
         self.ask("compile", self.limits.open_seconds, path=str(path), runtime=runtime, output=str(output))
 
     def ask(
         self, request: str, patience: float, arrays: Sequence[NDArray[Any]] = (), **header: Any
     ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
         """Send a request and wait for the answer, ``patience`` seconds at most; errors as :meth:`open`."""
+        if "path" in header:
+            self._path, self._runtime = Path(header["path"]), header["runtime"]
         self._deadline = monotonic() + patience
         try:
             worker.write_message(self._requests, {"do": request, **header}, list(arrays))

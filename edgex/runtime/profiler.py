@@ -1,13 +1,16 @@
 """A worker that also tells how long each operation takes, by the profilers of the runtimes.
 
-Runs as :mod:`.worker` does, which it imports from its own folder, and answers its requests and one more:
+Runs as :mod:`.worker` does, which it imports from its own folder, and answers its requests and two more:
 
 ===========  =============================================  ===========================================
 ``profile``  ``path``, ``runtime``, ``threads``, ``runs``;  ``plain``: ms of a run without the profiler;
              one array for each input                       ``operations``: a list of operations
+``memory``   ``path``, ``runtime``, ``threads``;            ``peak``: bytes that loading the file and
+             one array for each input                       running it once take on top of the runtime;
+                                                            null where the system does not say
 ===========  =============================================  ===========================================
 
-A file is opened and warmed up first, by the worker's requests.
+For ``profile`` a file is opened and warmed up first, by the worker's requests.
 """
 
 from __future__ import annotations
@@ -24,11 +27,13 @@ else:
     # Only these two are to be found in this file's folder
     sys.path.pop(0)
 
+import contextlib
 import json
 import re
 import tempfile
 from bisect import bisect_right
 from collections import defaultdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
@@ -315,5 +320,28 @@ def profile(host: Host, header: Header, arrays: Arrays) -> Message:
     }, []
 
 
+def memory(_host: Host, header: Header, arrays: Arrays) -> Message:
+    """The peak of a fresh process, from after the runtime is imported."""
+    runtime = worker.RUNTIMES[header["runtime"]]
+    import_module(runtime.module + runtime.entry)
+    with contextlib.suppress(OSError):  # importing may have taken more for a moment
+        Path("/proc/self/clear_refs").write_text("5")
+    before = _resident("VmRSS")
+    session = runtime.open(header["path"], header["threads"])
+    session.feed(arrays)
+    session.step()
+    after = _resident("VmHWM")
+    return {"peak": None if before is None or after is None else max(0, after - before)}, []
+
+
+def _resident(key: str) -> int | None:
+    """Bytes, as Linux has them in a file."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{key}:")), None)
+
+
 if __name__ == "__main__":
-    worker.main({**worker.REQUESTS, "profile": profile})
+    worker.main({**worker.REQUESTS, "profile": profile, "memory": memory})

@@ -87,6 +87,11 @@ class Runner:
         levels: NDArray[Any] = np.rint(images / self._input.scale) + self._input.zero_point
         return levels.clip(limits.min, limits.max).astype(self.input_dtype)
 
+    @property
+    def output_step(self) -> float:
+        """Between neighbouring values of the output, where they are integers; else 0."""
+        return 0.0 if self._output is None else float(self._output.scale)
+
     def _to_real(self, output: NDArray[Any]) -> NDArray[Any]:
         if self._output is None:
             return output

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from command import environment
+from reports import write_outcome
 
 HEAVY = {"ai_edge_litert", "h5py", "keras", "numpy", "onnx", "onnxruntime", "openvino", "PIL", "tensorflow"}
 RUNTIMES = {"ai_edge_litert", "onnxruntime", "openvino", "tflite_runtime"}
@@ -59,6 +60,15 @@ def test_no_command_loads_tensorflow(folder: Path) -> None:
         modules = loaded(folder, *arguments)
         assert used in modules, arguments
         assert not TRAINING & modules, arguments
+
+
+def test_the_gate_loads_no_more_than_it_needs(folder: Path) -> None:
+    """In CI it takes a second."""
+    write_outcome(folder / "out")
+    arguments = ("gate", "out", "--baseline", "out", "--junit", "gate.xml", "--markdown", "summary.md")
+    modules = loaded(folder, *arguments)
+    assert {"numpy", "pydantic"} <= modules
+    assert not modules & {*HEAVY - {"numpy"}, "jinja2", "matplotlib", "psutil", "scipy"}
 
 
 def test_models_are_not_run_in_the_command_itself(folder: Path) -> None:

@@ -1,0 +1,177 @@
+"""Each limit against what was measured of an artifact. What is missing never passes."""
+
+from collections.abc import Iterator, Sequence
+from statistics import NormalDist
+
+from edgex.comparison import Comparison
+from edgex.gate.records import Check, Limits, Verdict
+from edgex.proportions import ERROR, Z_ONE_SIDED_95, Paired, images_to_settle_share, wilson_interval
+from edgex.report import ArtifactFigures, Report
+
+MOST_NAMES = 5
+"""Classes that a sentence lists."""
+
+
+def checks(
+    report: Report, artifact: ArtifactFigures, comparison: Comparison | None, limits: Limits
+) -> tuple[Check, ...]:
+    """Of one artifact; ``comparison`` is None where there is nothing to compare with."""
+    return tuple(_checks(report, artifact, comparison, limits))
+
+
+def _checks(
+    report: Report, artifact: ArtifactFigures, comparison: Comparison | None, limits: Limits
+) -> Iterator[Check]:
+    yield _max_drop(comparison, limits.max_drop)
+    if limits.max_class_drop is not None:
+        yield _max_class_drop(comparison, limits.max_class_drop)
+    if limits.min_agreement is not None:
+        yield _min_agreement(comparison, limits.min_agreement)
+    if limits.max_latency_ms is not None:
+        yield _max_latency(report, artifact, limits.max_latency_ms)
+    if limits.min_speedup is not None:
+        yield _min_speedup(report, artifact, limits.min_speedup)
+    if limits.max_size_mb is not None:
+        yield _max_size(artifact, limits.max_size_mb)
+
+
+def list_names(names: Sequence[str]) -> str:
+    """For a sentence: the first few, quoted, and how many more there are."""
+    more = len(names) - MOST_NAMES
+    return ", ".join(map(repr, names[:MOST_NAMES])) + (f" and {more} more" if more > 0 else "")
+
+
+def _nothing_to_compare(name: str) -> Check:
+    return Check(name, "inconclusive", "The earlier report has no such artifact, or several, to compare with.")
+
+
+def _max_drop(comparison: Comparison | None, margin: float) -> Check:
+    name = "max-drop"
+    if comparison is None:
+        return _nothing_to_compare(name)
+    doubt = _baseline_in_doubt(comparison)
+    if doubt:
+        return Check(name, "inconclusive", doubt)
+    paired = comparison.paired
+    verdict = non_inferior(paired, margin)
+    images = paired.images_to_settle(margin / 100) if verdict == "inconclusive" else None
+    return Check(name, verdict, f"The drop is {_found(paired, margin, verdict)}.{_settling(verdict, images)}", images)
+
+
+def _baseline_in_doubt(comparison: Comparison) -> str:
+    """Why a drop from this baseline says nothing; empty if it does."""
+    if comparison.chance == 1:
+        return "All images are of one class, for which a model that always says it is always right."
+    sure, _ = wilson_interval(comparison.baseline_hits, comparison.images, Z_ONE_SIDED_95)
+    if sure > comparison.chance:
+        return ""
+    return (
+        f"The baseline is right on {100 * comparison.baseline_hits / comparison.images:.1f} % of {comparison.images:,} "
+        f"images, which is not surely better than always saying the commonest class "
+        f"({100 * comparison.chance:.1f} %): too few images, or labels or preprocessing that do not fit the model."
+    )
+
+
+def non_inferior(paired: Paired, margin: float, error: float = ERROR) -> Verdict:
+    """Whether the drop is under ``margin`` points, at 95 %; a failure is said with a chance of error of ``error``."""
+    if paired.surely_under(margin / 100):
+        return "pass"
+    return "fail" if paired.surely_over(margin / 100, _z(error)) else "inconclusive"
+
+
+def _z(error: float) -> float:
+    return NormalDist().inv_cdf(1 - error)
+
+
+def _found(paired: Paired, margin: float, verdict: Verdict, error: float = ERROR) -> str:
+    points = f"{100 * paired.drop:.2f} points"
+    low = _beside(100 * paired.lower_bound(_z(error)), margin)
+    high = _beside(100 * paired.upper_bound(), margin)
+    if verdict == "inconclusive" and paired.upper_bound() < margin / 100:
+        high += " (more by the exact test, for want of images)"
+    bounds = {"pass": f"at most {high}", "fail": f"at least {low}", "inconclusive": f"between {low} and {high}"}
+    return f"{points}, {bounds[verdict]}; {margin:g} are allowed"
+
+
+def _beside(value: float, limit: float) -> str:
+    """A figure with two decimals, or as many as show on which side of the limit it is."""
+    texts = [f"{value:.{decimals}f}" for decimals in range(2, 8)]
+    return next((text for text in texts if float(text) != limit), texts[0])
+
+
+def _settling(verdict: Verdict, images: int | None, of: str = "in all") -> str:
+    if verdict != "inconclusive":
+        return ""
+    if images is None:
+        return " That is so near the limit that no number of images would settle it."
+    return f" About {images:,} images {of} would settle it, four times in five."
+
+
+def _max_class_drop(comparison: Comparison | None, margin: float) -> Check:
+    """All classes must pass, each at 95 %, which needs no correction (an intersection–union test: R. Berger,
+    Technometrics 24, 1982); one fails the check with its share of the error (Bonferroni).
+    """
+    name = "max-class-drop"
+    if comparison is None:
+        return _nothing_to_compare(name)
+    of_class = [(each, each.paired) for each in comparison.classes]
+    absent = [each.name for each, paired in of_class if paired is None]
+    error = ERROR / (len(of_class) - len(absent))
+    judged = [(each, paired, non_inferior(paired, margin, error)) for each, paired in of_class if paired is not None]
+    found = {verdict for _, _, verdict in judged}
+    if absent and "fail" not in found:
+        return Check(name, "inconclusive", f"There is no image of the classes {list_names(absent)}.")
+    verdict: Verdict = "fail" if "fail" in found else "inconclusive" if "inconclusive" in found else "pass"
+    alike = [(each, paired) for each, paired, own in judged if own == verdict]
+    z = _z(error)
+    each, paired = max(alike, key=lambda pair: pair[1].lower_bound(z) if verdict == "fail" else pair[1].upper_bound())
+    images, more = None, ""
+    if verdict == "inconclusive":
+        images = paired.images_to_settle(margin / 100, z if paired.drop > margin / 100 else Z_ONE_SIDED_95)
+    if verdict != "pass" and len(alike) > 1:
+        more = f" {len(alike) - 1} more classes {'fail' if verdict == 'fail' else 'are in doubt'}."
+    drop = f"The class {each.name!r} drops by {_found(paired, margin, verdict, error)} ({each.images:,} images)."
+    return Check(name, verdict, f"{drop}{more}{_settling(verdict, images, 'of it')}", images)
+
+
+def _min_agreement(comparison: Comparison | None, least: float) -> Check:
+    name = "min-agreement"
+    if comparison is None:
+        return _nothing_to_compare(name)
+    low, high = wilson_interval(comparison.agreeing, comparison.images, Z_ONE_SIDED_95)
+    verdict: Verdict = "pass" if 100 * low > least else "fail" if 100 * high < least else "inconclusive"
+    images = None
+    if verdict == "inconclusive":
+        images = images_to_settle_share(comparison.agreeing, comparison.images, least / 100)
+    found = f"{100 * comparison.agreement:.2f} % of the images are classified alike"
+    bounds = f"{_beside(100 * low, least)} to {_beside(100 * high, least)}"
+    return Check(name, verdict, f"{found} ({bounds}); {least:g} are asked for.{_settling(verdict, images)}", images)
+
+
+def _max_latency(report: Report, artifact: ArtifactFigures, most: float) -> Check:
+    name, latency = "max-latency-ms", artifact.latency
+    if latency is None:
+        return Check(name, "inconclusive", "Latency was not measured.")
+    # Noise makes runs longer, so on a noisy machine a pass can be trusted and a failure not
+    over: Verdict = "inconclusive" if report.noisy else "fail"
+    verdict: Verdict = "pass" if latency.high_ms < most else over if latency.low_ms > most else "inconclusive"
+    noisy = " The machine was noisy." if report.noisy else ""
+    found = f"The median is {latency.median_ms:.3g} ms ({latency.low_ms:.3g} to {latency.high_ms:.3g})"
+    return Check(name, verdict, f"{found}; {most:g} are allowed.{noisy}")
+
+
+def _min_speedup(report: Report, artifact: ArtifactFigures, least: float) -> Check:
+    name, speedup = "min-speedup", artifact.speedup
+    if report.noisy:
+        return Check(name, "inconclusive", "The machine was too noisy to compare on.")
+    if speedup is None or report.noisy is None:
+        return Check(name, "inconclusive", "The speed-up was not measured.")
+    verdict: Verdict = "pass" if speedup.low > least else "fail" if speedup.high < least else "inconclusive"
+    found = f"It is {speedup.ratio:.2f}× as fast as {report.baseline.name} ({speedup.low:.2f} to {speedup.high:.2f})"
+    return Check(name, verdict, f"{found}; {least:g}× is asked for.")
+
+
+def _max_size(artifact: ArtifactFigures, most: float) -> Check:
+    megabytes = artifact.bytes / 1e6
+    verdict: Verdict = "pass" if megabytes <= most else "fail"
+    return Check("max-size-mb", verdict, f"It has {_beside(megabytes, most)} MB; {most:g} are allowed.")

@@ -1,0 +1,5 @@
+"""``report.html``: a report as a page for people, in one file that asks for no other."""
+
+from edgex.page.page import report_page
+
+__all__ = ["report_page"]

@@ -1,0 +1,146 @@
+"""Puts together what the page shows; ``report.html.jinja`` says where, ``words``, ``plots`` and ``gallery`` what."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from edgex.comparison import ClassComparison
+from edgex.gate import GateResult, Judgement
+from edgex.page.gallery import Gallery, gallery, thumbnail_uri
+from edgex.page.plots import MOST_ROWS, class_plot, drop_plot, layer_plot, sensitivity_plot, trade_off_plot
+from edgex.page.svg import printable
+from edgex.page.words import advice, facts, headline
+from edgex.predictions import Predictions
+from edgex.preprocess import Pixels
+from edgex.records import split_names
+from edgex.report import ArtifactFigures, LayerSensitivity, Report
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATE = "report.html.jinja"
+
+
+@dataclass(frozen=True)
+class JudgedArtifact:
+    """All that the page shows of one.
+
+    Attributes:
+        name: short.
+        advice: sentences.
+        classes: those with images, worst first, as many as are shown.
+        class_plot: of those.
+    """
+
+    name: str
+    figures: ArtifactFigures
+    judgement: Judgement
+    advice: Sequence[str]
+    classes: Sequence[ClassComparison]
+    class_plot: str
+    gallery: Gallery
+
+
+def report_page(
+    report: Report, result: GateResult, predictions: Predictions, pixels: Callable[[str], Pixels | None]
+) -> str:
+    """An HTML document that needs nothing beside it: no script, no font, no request. The same for the same input.
+
+    Args:
+        report: what was measured.
+        result: of judging it.
+        predictions: that the report was made from.
+        pixels: an image by name, uint8 (height, width, 1 or 3); None if it cannot be read.
+    """
+    files = (report.baseline, *report.artifacts)
+    _, names = split_names([file.name for file in files])
+
+    @cache
+    def thumbnail(name: str) -> str | None:
+        found = pixels(name)
+        return None if found is None else thumbnail_uri(found)
+
+    judged: list[JudgedArtifact] = []
+    for figures, judgement in zip((each for each in report.artifacts if each.judged), result.results, strict=True):
+        classes = figures.comparison.worst_classes()[:MOST_ROWS]
+        judged.append(
+            JudgedArtifact(
+                names[figures.name],
+                figures,
+                judgement,
+                advice(judgement),
+                classes,
+                class_plot(f"classes{len(judged)}", classes, result.limits.max_class_drop),
+                gallery(predictions, figures.name, thumbnail),
+            )
+        )
+    sensitivity = _noise_shares(report.sensitivity)[:MOST_ROWS]
+    return _template().render(
+        report=report,
+        result=result,
+        files=files,
+        names=names,
+        judged=judged,
+        headline=headline(result),
+        plots=_plots(report, result, judged, names, sensitivity),
+        sensitivity=sensitivity,
+        facts={
+            "Target": [*facts(report.target)],
+            "Machine": [*facts(report.machine)],
+            "Versions": [*facts(report.versions)],
+            "Settings": [*facts(report.settings)],
+        },
+    )
+
+
+def _plots(
+    report: Report,
+    result: GateResult,
+    judged: Sequence[JudgedArtifact],
+    names: Mapping[str, str],
+    sensitivity: Sequence[tuple[LayerSensitivity, float]],
+) -> dict[str, str]:
+    """Those for which there is data."""
+    plots = {}
+    drops = [
+        (each.name, check.verdict, each.judgement.comparison.drop)
+        for each in judged
+        for check in each.judgement.checks
+        if check.name == "max-drop" and each.judgement.comparison
+    ]
+    if drops:
+        plots["drop"] = drop_plot(drops, result.limits.max_drop)
+    timed = [(file, file.latency) for file in (report.baseline, *report.artifacts) if file.latency]
+    if timed:
+        plots["trade_off"] = trade_off_plot(timed, names)
+    if report.layer_errors:
+        plots["layers"] = layer_plot(report.layer_errors)
+    if sensitivity:
+        plots["sensitivity"] = sensitivity_plot(sensitivity)
+    return plots
+
+
+def _noise_shares(rows: Sequence[LayerSensitivity]) -> list[tuple[LayerSensitivity, float]]:
+    """Layers that cost anything, with their noise in percent of the signal, worst first."""
+    shares = [(each, 100 * 10 ** (-each.snr_db / 10)) for each in rows if each.snr_db is not None]
+    return sorted(shares, key=lambda row: -row[1])
+
+
+def _template() -> "Template":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def shown(value: Any) -> Any:
+        return printable(value) if type(value) is str else value
+
+    environment = Environment(
+        loader=PackageLoader("edgex", "page"),
+        autoescape=True,
+        finalize=shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["svg"] = Markup
+    return environment.get_template(TEMPLATE)

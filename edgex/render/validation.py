@@ -1,0 +1,71 @@
+"""What ``validate`` found, as a table and as JSON."""
+
+from typing import TYPE_CHECKING, Any
+
+from edgex.console import out
+from edgex.records import split_names
+from edgex.render.tables import new_table
+from edgex.render.text import milliseconds, percent, size
+
+if TYPE_CHECKING:
+    from edgex.report import ArtifactFigures, FileFigures
+    from edgex.validate import Validation
+
+
+def validation_document(found: "Validation") -> dict[str, Any]:
+    document = found.report.document()
+    del document["schema"]
+    return {"directory": found.directory, "page": found.page, "verdict": found.verdict.verdict, **document}
+
+
+def show_validation(found: "Validation") -> None:
+    report = found.report
+    _, short = split_names([each.name for each in (report.baseline, *report.artifacts)])
+    table = new_table(
+        "file",
+        "runtime",
+        "top-1 %",
+        "drop",
+        "at most",
+        "agrees %",
+        "SNR dB",
+        "ms",
+        "speed-up",
+        "size",
+        "memory",
+    )
+    base = report.baseline
+    table.add_row(short[base.name], base.runtime, percent(base.top1), *[""] * 4, _latency(base), "", *_space(base))
+    for artifact in report.artifacts:
+        table.add_row(
+            short[artifact.name],
+            artifact.runtime,
+            percent(artifact.top1),
+            *_beside_baseline(artifact),
+            _latency(artifact),
+            "–" if artifact.speedup is None else f"{artifact.speedup.ratio:.2f}×",
+            *_space(artifact),
+        )
+    out().print(table)
+    out().print(
+        f"{report.data.images:,} images. Drops are in points, at most so much with 95 % confidence; milliseconds are "
+        "at batch 1; memory is what a file takes on top of its runtime."
+    )
+    for judgement in found.verdict.results:
+        out().print(f"{judgement.verdict}: {judgement.path.name}. {judgement.checks[0].message}")
+    out().print(f"Look at {found.page}, or judge by other limits with edgex gate {found.directory}")
+
+
+def _beside_baseline(artifact: "ArtifactFigures") -> list[str]:
+    comparison = artifact.comparison
+    drop = [f"{comparison.drop.points:+.2f}", f"{comparison.drop.high:+.2f}"]
+    snr = "–" if artifact.snr_db is None else f"{artifact.snr_db:.1f}"
+    return [*drop, percent(comparison.agreement), snr]
+
+
+def _latency(figures: "FileFigures") -> str:
+    return "–" if figures.latency is None else milliseconds(figures.latency.median_ms)
+
+
+def _space(figures: "FileFigures") -> tuple[str, str]:
+    return size(figures.bytes), "–" if figures.peak_bytes is None else size(figures.peak_bytes)

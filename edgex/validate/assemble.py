@@ -1,0 +1,96 @@
+"""From measurements to the figures of each file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgex.bench import BenchReport
+from edgex.comparison import compare
+from edgex.predictions import Predictions
+from edgex.records import Artifact
+from edgex.report import ArtifactFigures, FileFigures, Latency, Speedup
+from edgex.validate.figures import calibration_error, confusions, hits_among_best, snr_db
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model file to measure, and what the report calls it."""
+
+    name: str
+    artifact: Artifact
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured, of all files in the same order, the baseline first.
+
+    Attributes:
+        runtimes: that ran them.
+        peaks: bytes, see :func:`edgex.runtime.memory.peak_memory`.
+        timed: of the files and, once more at the end, the baseline; None if they were not timed.
+    """
+
+    subjects: Sequence[Subject]
+    runtimes: Sequence[str]
+    predictions: Predictions
+    peaks: Sequence[int | None]
+    timed: BenchReport | None
+
+
+def assemble(measured: Measurements) -> tuple[FileFigures, tuple[ArtifactFigures, ...]]:
+    """The figures of the baseline, and those of the artifacts."""
+    baseline, *others = (_file(measured, number) for number in range(len(measured.subjects)))
+    artifacts = (_artifact(measured, figures, number) for number, figures in enumerate(others, start=1))
+    return baseline, tuple(artifacts)
+
+
+def _file(measured: Measurements, number: int) -> FileFigures:
+    subject, predictions = measured.subjects[number], measured.predictions
+    own = predictions.of[subject.name]
+    return FileFigures(
+        name=subject.name,
+        format=subject.artifact.format,
+        precision=subject.artifact.precision,
+        bytes=subject.artifact.bytes,
+        sha256=subject.artifact.sha256,
+        runtime=measured.runtimes[number],
+        images=len(predictions),
+        hits=int(predictions.hits(subject.name).sum()),
+        hits5=hits_among_best(own, predictions.labels),
+        calibration_error=calibration_error(own, predictions.labels),
+        peak_bytes=measured.peaks[number],
+        latency=None if measured.timed is None else _latency(measured.timed, number),
+    )
+
+
+def _latency(timed: BenchReport, number: int) -> Latency:
+    result = timed.results[number]
+    return Latency(
+        threads=result.threads,
+        runs=result.runs,
+        median_ms=result.median_ms,
+        low_ms=result.interval.low,
+        high_ms=result.interval.high,
+        p90_ms=result.p90_ms,
+    )
+
+
+def _artifact(measured: Measurements, figures: FileFigures, number: int) -> ArtifactFigures:
+    predictions, class_names = measured.predictions, measured.predictions.about.class_names
+    said = (predictions.of[measured.subjects[0].name].top1, predictions.of[figures.name].top1)
+    own = {name: getattr(figures, name) for name in FileFigures.model_fields}
+    return ArtifactFigures(
+        **own,
+        comparison=compare(predictions.labels, *said, class_names),
+        snr_db=snr_db(predictions, figures.name),
+        speedup=None if measured.timed is None else _speedup(measured.timed, number),
+        confusions=confusions(predictions.labels, *said, class_names),
+    )
+
+
+def _speedup(timed: BenchReport, number: int) -> Speedup | None:
+    """None on a noisy machine, which can claim none."""
+    if timed.noisy:
+        return None
+    baseline, artifact = timed.results[0], timed.results[number]
+    ratio = next(ratio for ratio in timed.ratios if ratio.a is baseline and ratio.b is artifact)
+    return Speedup(ratio=ratio.ratio, low=ratio.interval.low, high=ratio.interval.high)

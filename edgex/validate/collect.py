@@ -1,0 +1,201 @@
+"""Predictions of several models on the same images, kept as they come, so that an interrupted run resumes."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from edgex.dataset import Dataset
+from edgex.errors import DataError
+from edgex.evaluate import Crews, ScoredBatch, are_probabilities, best_classes
+from edgex.graph.ir import Array
+from edgex.predictions import BEST, About, Column, ModelPredictions, Predictions, load_predictions
+from edgex.preprocess import Preprocessing
+
+SAVE_SECONDS = 5.0
+"""Of work that a kill loses."""
+
+SMALLEST = float(np.finfo(np.float32).tiny)
+"""What is taken for a probability of 0, whose logarithm there is not."""
+
+
+def collect(
+    crews: Crews,
+    names: Sequence[str],
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    *,
+    key: str,
+    partial: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> Predictions:
+    """Run all images through all models, the first of which is the baseline.
+
+    Args:
+        crews: of the models.
+        names: of the models.
+        dataset: with labels.
+        preprocessing: of all models.
+        key: see :class:`edgex.predictions.About`. What ``partial`` holds under another is begun anew.
+        partial: the file that keeps what is done every few seconds and when interrupted; the caller removes it.
+        progress: called with images done and images in all.
+
+    Raises:
+        DataError: no image can be read. Other EdgexErrors as :meth:`edgex.evaluate.Crews.scores`.
+    """
+    columns = _Columns(names, crews.steps, dataset, key, _resumable(partial, key))
+    saved = time.monotonic()
+    try:
+        for batch in crews.scores(dataset, preprocessing, start=columns.seen):
+            columns.add(batch)
+            if progress is not None:
+                progress(columns.seen, len(dataset))
+            if time.monotonic() - saved > SAVE_SECONDS:
+                _save(columns.predictions(), partial)
+                saved = time.monotonic()
+    except BaseException:
+        if columns:
+            _save(columns.predictions(), partial)
+        raise
+    if not columns:
+        raise DataError("There is no readable image to evaluate.", fix="Give more images.")
+    columns.seen = len(dataset)
+    found = columns.predictions()
+    _save(found, partial)
+    return found
+
+
+def _resumable(partial: Path, key: str) -> Predictions | None:
+    if not partial.is_file():
+        return None
+    try:
+        found = load_predictions(partial)
+    except DataError:  # of another version, or damaged: it is only a saving of time
+        return None
+    return found if found.about.key == key else None
+
+
+def _save(predictions: Predictions, file: Path) -> None:
+    """Keep what there is; a disk that refuses costs the resumption, not the run."""
+    work = file.with_name(f"{file.name}.{os.getpid()}")
+    with suppress(OSError):
+        predictions.save(work)
+        work.replace(file)
+    work.unlink(missing_ok=True)
+
+
+class _Columns:
+    """Columns that grow by batches; true once there is a row."""
+
+    def __init__(
+        self,
+        models: Sequence[str],
+        steps: Sequence[float],
+        dataset: Dataset,
+        key: str,
+        before: Predictions | None,
+    ) -> None:
+        self.seen = 0
+        self._dataset = dataset
+        self._key = key
+        self._models = tuple(models)
+        self._steps = steps
+        self._names: list[str] = []
+        self._hashes: list[Column] = []
+        self._labels: list[Column] = []
+        self._signal: list[Column] = []
+        self._of: dict[str, list[ModelPredictions]] = {model: [] for model in self._models}
+        if before is not None:
+            self.seen = before.about.seen
+            dataset.log.unreadable.update(before.about.unreadable)
+            self._append(before.about.names, before.hashes, before.labels, before.signal, before.of)
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
+    def add(self, batch: ScoredBatch) -> None:
+        """Append what is kept of a batch."""
+        baseline, coarse = batch.scores[0], self._steps[0] / 2
+        of = {}
+        for model, scores, step in zip(self._models, batch.scores, self._steps, strict=True):
+            floor = max(step / 2, coarse, SMALLEST)
+            noise = ((centred_logits(scores, floor) - centred_logits(baseline, floor)) ** 2).sum(axis=1)
+            best = best_classes(scores, BEST)
+            probability = np.take_along_axis(probabilities(scores), best[:, :1], axis=1)[:, 0]
+            of[model] = ModelPredictions(
+                best.astype(np.int32), probability.astype(np.float32), noise.astype(np.float32)
+            )
+        signal = (centred_logits(baseline, max(coarse, SMALLEST)) ** 2).sum(axis=1)
+        rows = batch.indices.tolist()
+        hashes = [bytes.fromhex(self._dataset.content_hashes[row] or "") for row in rows]
+        self._append(
+            [self._dataset.items[row].name for row in rows],
+            np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32),
+            batch.labels.astype(np.int32),
+            signal.astype(np.float32),
+            of,
+        )
+        self.seen = rows[-1] + 1
+
+    def _append(
+        self,
+        names: Sequence[str],
+        hashes: Column,
+        labels: Column,
+        signal: Column,
+        of: Mapping[str, ModelPredictions],
+    ) -> None:
+        self._names += names
+        self._hashes.append(hashes)
+        self._labels.append(labels)
+        self._signal.append(signal)
+        for model, predictions in of.items():
+            self._of[model].append(predictions)
+
+    def predictions(self) -> Predictions:
+        """What there is so far."""
+        tried = {item.name for item in self._dataset.items[: self.seen]}  # others were decoded ahead
+        unreadable = {name: why for name, why in self._dataset.log.unreadable.items() if name in tried}
+        about = About(self._key, self._dataset.class_names, tuple(self._names), self._models, self.seen, unreadable)
+        return Predictions(
+            about,
+            hashes=np.concatenate(self._hashes),
+            labels=np.concatenate(self._labels),
+            signal=np.concatenate(self._signal),
+            of={model: _joined(parts) for model, parts in self._of.items()},
+        )
+
+
+def _joined(parts: Sequence[ModelPredictions]) -> ModelPredictions:
+    return ModelPredictions(
+        np.concatenate([part.best for part in parts]),
+        np.concatenate([part.probability for part in parts]),
+        np.concatenate([part.noise for part in parts]),
+    )
+
+
+def centred_logits(scores: Array, floor: float) -> Array:
+    """The logits that scores come from, less their mean: (n, classes), float64.
+
+    A softmax forgets only a constant, which the mean takes with it; so the logarithms of its probabilities, centred,
+    are its input, centred.
+
+    Args:
+        scores: (n, classes), logits or their softmax.
+        floor: lower probabilities are taken for this one.
+    """
+    logits = np.log(np.maximum(scores, floor, dtype=np.float64)) if are_probabilities(scores) else scores
+    centred: Array = logits - logits.mean(axis=1, keepdims=True, dtype=np.float64)
+    return centred
+
+
+def probabilities(scores: Array) -> Array:
+    """The softmax of scores (n, classes), unless they are one already."""
+    if are_probabilities(scores):
+        return scores
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True), dtype=np.float64)
+    shares: Array = powers / powers.sum(axis=1, keepdims=True)
+    return shares

@@ -1,0 +1,271 @@
+"""From an output directory and images to a report beside the artifacts."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edgex.bench import BenchOptions, BenchReport, bench
+from edgex.cpu import read_cpu
+from edgex.dataset import Dataset, check_disjoint, open_dataset
+from edgex.errors import DataError
+from edgex.evaluate import Crews
+from edgex.gate import GateResult, Limits, judge
+from edgex.manifest import Manifest, file_record, read_manifest, verify
+from edgex.measure import calibrated_with
+from edgex.output import locked, replace_files
+from edgex.page import report_page
+from edgex.pipeline import data_warnings
+from edgex.predictions import PREDICTIONS_NAME, Predictions
+from edgex.preprocess import Pixels, Preprocessing
+from edgex.report import PAGE_NAME, REPORT_NAME, DataFacts, LayerError, Report
+from edgex.runtime import describe_python, physical_cores
+from edgex.runtime.memory import peak_memory
+from edgex.sensitivity import SENSITIVITY_NAME, read_sensitivity
+from edgex.validate.assemble import Measurements, Subject, assemble
+from edgex.validate.collect import collect
+from edgex.validate.layer_errors import layer_errors
+from edgex.validate.subjects import subjects
+
+PARTIAL_NAME = ".validate.npz"
+"""What an interrupted run had done."""
+
+LAYER_IMAGES = 16
+"""On which the error of each layer is measured."""
+
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class ValidateOptions:
+    """How a directory is validated.
+
+    Attributes:
+        labels: CSV file with the columns path,label, for images in a flat folder.
+        max_bad: unreadable images to put up with.
+        runtime: to run all files by, accuracy and latency alike; None for the usual one of each.
+        python: the interpreter that has the runtimes; None for this one.
+        threads: None for the physical cores.
+        latency: whether to time the files.
+        seconds: about how long each is timed.
+        limits: that the page judges by.
+    """
+
+    labels: Path | None = None
+    max_bad: int = 0
+    runtime: str | None = None
+    python: Path | None = None
+    threads: int | None = None
+    latency: bool = True
+    seconds: float = 3.0
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What was written into ``directory``.
+
+    Attributes:
+        page: the report for people.
+        verdict: by the limits that were given.
+    """
+
+    directory: Path
+    report: Report
+    page: Path
+    verdict: GateResult
+
+
+def validate(
+    directory: Path,
+    data: str | Path,
+    baseline: Path | None = None,
+    options: ValidateOptions | None = None,
+    progress: Progress = _silent,
+) -> Validation:
+    """Measure the artifacts of a directory beside the float model, and write the report into it.
+
+    A run that was interrupted goes on where it stopped, as long as files, images and runtimes are the same.
+
+    Args:
+        directory: that ``quantize`` wrote.
+        data: labelled images that calibration did not see, see :mod:`edgex.dataset`.
+        baseline: what to compare with, a ``.keras``, ``.h5``, ``.onnx`` or ``.tflite`` file for the same images; None
+            for the model originally given, which lies in the directory as ``.fp32.onnx``.
+        options: see there.
+        progress: called with what is done, how many are done, how many there are.
+
+    Raises:
+        OutputError: the directory is none of ours, lacks a file, is in use, or cannot be written.
+        UsageError: some images are among those that calibration saw, or do not fit the models.
+        DataError: the images have no labels, or cannot be read. Other EdgexErrors as :class:`edgex.evaluate.Crews`
+            and :func:`edgex.bench.bench`.
+    """
+    options = options or ValidateOptions()
+    options = replace(options, threads=options.threads or physical_cores())
+    manifest = read_manifest(directory)
+    preprocessing = Preprocessing.from_json(manifest.preprocessing, str(directory))
+    dataset = open_dataset(data, role="evaluation", labels=options.labels, max_bad=options.max_bad)
+    dataset = replace(dataset, class_names=tuple(map(_text, dataset.class_names)))
+    check_disjoint(calibrated_with(directory), dataset)
+    kept = directory / PARTIAL_NAME
+    with locked(directory), subjects(directory, manifest, baseline, preprocessing) as files:
+        measured = _measure(files, dataset, preprocessing, kept, options, progress)
+        first, artifacts = assemble(measured)
+        progress("layers", 0, 1)
+        errors = _layer_errors(manifest, dataset, preprocessing)
+        progress("layers", 1, 1)
+        timed = measured.timed
+        report = Report(
+            target=dict(manifest.target),
+            data=_data_facts(data, dataset, measured.predictions),
+            baseline=first,
+            artifacts=artifacts,
+            noisy=None if timed is None else timed.noisy,
+            layer_errors=errors,
+            sensitivity=read_sensitivity(directory / SENSITIVITY_NAME, manifest.source.sha256),
+            settings={"threads": options.threads, "seconds": options.seconds, "preprocessing": manifest.preprocessing},
+            machine=_machine(),
+            versions=_versions(manifest, measured.runtimes, options.python),
+            predictions="",
+            warnings=tuple(map(_text, _warnings(directory, manifest, dataset, timed))),
+        )
+        validation = _write(directory, report, measured.predictions, dataset, options.limits)
+        kept.unlink(missing_ok=True)
+    return validation
+
+
+def _measure(
+    files: Sequence[Subject],
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    kept: Path,
+    options: ValidateOptions,
+    progress: Progress,
+) -> Measurements:
+    paths = [subject.artifact.path for subject in files]
+    threads = options.threads or physical_cores()
+    with Crews(paths, runtime=options.runtime, python=options.python, threads=threads) as crews:
+        predictions = collect(
+            crews,
+            [subject.name for subject in files],
+            dataset,
+            preprocessing,
+            key=_key(files, dataset, preprocessing, crews.runtimes, options.python),
+            partial=kept,
+            progress=partial(progress, "evaluate"),
+        )
+        runtimes, blanks = crews.runtimes, crews.blanks
+    peaks = []
+    for done, (path, runtime, blank) in enumerate(zip(paths, runtimes, blanks, strict=True)):
+        progress("memory", done, len(paths))
+        peaks.append(peak_memory(path, runtime, threads, blank, options.python))
+    progress("memory", len(paths), len(paths))
+    timed = _time(paths, runtimes, options, progress) if options.latency else None
+    return Measurements(files, runtimes, predictions, peaks, timed)
+
+
+def _key(
+    files: Sequence[Subject],
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    runtimes: Sequence[str],
+    python: Path | None,
+) -> str:
+    """Of all that predictions follow from."""
+    _, versions = describe_python(python)
+    models = [
+        [subject.name, subject.artifact.sha256, runtime, versions.get(runtime)]
+        for subject, runtime in zip(files, runtimes, strict=True)
+    ]
+    return hashlib.sha256(json.dumps([dataset.fingerprint, preprocessing.to_json(), models]).encode()).hexdigest()
+
+
+def _time(paths: Sequence[Path], runtimes: Sequence[str], options: ValidateOptions, progress: Progress) -> BenchReport:
+    """All files, and the baseline a second time: whether it equals itself tells how far the others can be believed."""
+    how = BenchOptions(
+        runtimes=tuple(dict.fromkeys(runtimes)),
+        threads=options.threads,
+        python=options.python,
+        seconds=options.seconds,
+    )
+    return bench([*paths, paths[0]], how, progress=partial(progress, "bench"))
+
+
+def _layer_errors(manifest: Manifest, dataset: Dataset, preprocessing: Preprocessing) -> tuple[LayerError, ...]:
+    """Of the INT8 ONNX file against the float one, where the directory has both."""
+    onnx = {artifact.precision: artifact.path for artifact in manifest.artifacts if artifact.format == "onnx"}
+    int8 = onnx.get("int8", onnx.get("mixed"))
+    if int8 is None or "fp32" not in onnx:
+        return ()
+    some = dataset.sample(LAYER_IMAGES)
+    return layer_errors(onnx["fp32"], int8, (images for _, images in some.batches(preprocessing)))
+
+
+def _text(name: str) -> str:
+    """A name of a file without the bytes that are no text, which JSON cannot hold."""
+    return name.encode(errors="replace").decode()
+
+
+def _data_facts(data: str | Path, dataset: Dataset, predictions: Predictions) -> DataFacts:
+    return DataFacts(
+        name=_text(Path(data).name),
+        images=len(predictions),
+        unreadable=len(dataset.log.unreadable),
+        fingerprint=dataset.fingerprint,
+        class_names=dataset.class_names,
+    )
+
+
+def _machine() -> dict[str, Any]:
+    cpu = read_cpu()
+    return {
+        "system": platform.system(),
+        "architecture": cpu.architecture,
+        "cpu": cpu.name,
+        "physical_cores": cpu.physical_cores,
+        "logical_cores": cpu.logical_cores,
+    }
+
+
+def _versions(manifest: Manifest, runtimes: Sequence[str], python: Path | None) -> dict[str, str]:
+    version, found = describe_python(python)
+    used = {runtime: found[runtime] for runtime in dict.fromkeys(runtimes) if runtime in found}
+    return {"edgex": manifest.versions["edgex"], "python": version, **used}
+
+
+def _warnings(directory: Path, manifest: Manifest, dataset: Dataset, timed: BenchReport | None) -> list[str]:
+    warnings = [f"{problem.name} {problem.message}." for problem in verify(directory)]
+    warnings += data_warnings(dataset)
+    if timed is not None:
+        warnings += timed.notes
+        if timed.noisy:
+            warnings.append("The machine was noisy: the baseline differed from itself. No speed-up is claimed.")
+        if manifest.target["name"] != "cpu":
+            warnings.append(f"Latency is this machine's, not that of the target {manifest.target['name']}.")
+    return warnings
+
+
+def _write(directory: Path, report: Report, predictions: Predictions, dataset: Dataset, limits: Limits) -> Validation:
+    def pixels(name: str) -> Pixels | None:
+        try:
+            return dataset.source.image(name).pixels
+        except DataError:
+            return None
+
+    files = [directory / name for name in (PREDICTIONS_NAME, PAGE_NAME, REPORT_NAME)]
+    with replace_files(files) as (columns, page, record):
+        predictions.save(columns)
+        report = report.model_copy(update={"predictions": file_record(columns).sha256})
+        verdict = judge(report, limits, directory=directory)
+        page.write_text(report_page(report, verdict, predictions, pixels), encoding="utf-8")
+        record.write_text(report.to_json(), encoding="utf-8")
+    return Validation(directory, report, files[1], verdict)
