@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgex.bench.block import Block, Contender, Entry, Milliseconds, ratios_of_neighbours
 from edgex.bench.interval import Interval, median_interval, paired_ratio
-from edgex.errors import EdgexError, OutputError, UsageError
+from edgex.errors import EdgexError, UsageError
 from edgex.runtime import installed_runtimes, physical_cores, runtimes_for
 
 ROUNDS = 10
@@ -303,18 +303,13 @@ def self_check(
 
 
 def save_samples(report: BenchReport, file: Path) -> None:
-    """Write every run as a line of CSV. OutputError if that cannot be."""
-    try:
-        with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(("path", "runtime", "threads", "block", "phase", "milliseconds"))
-            for result in report.results:
-                for number, block in enumerate(result.blocks):
-                    key = (result.path, result.runtime, result.threads, number)
-                    writer.writerow((*key, "init", block.init_ms))
-                    writer.writerow((*key, "first", block.first_ms))
-                    writer.writerows((*key, "steady", sample) for sample in block.steady.tolist())
-    except OSError as error:
-        raise OutputError(
-            f"{file} cannot be written: {error.strerror}.", fix="Check the path and its permissions."
-        ) from error
+    """Write every run as a line of CSV. OSError if the disk refuses."""
+    with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("path", "runtime", "threads", "block", "phase", "milliseconds"))
+        for result in report.results:
+            for number, block in enumerate(result.blocks):
+                key = (result.path, result.runtime, result.threads, number)
+                writer.writerow((*key, "init", block.init_ms))
+                writer.writerow((*key, "first", block.first_ms))
+                writer.writerows((*key, "steady", sample) for sample in block.steady.tolist())

@@ -1,5 +1,6 @@
 """Commands that take the files that edgex writes, or such files from elsewhere."""
 
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -111,7 +112,14 @@ def bench(
     )
     if self_check and len(paths) > 1:
         raise UsageError(f"--self-check takes one file, not {len(paths)}.", fix="Give one.")
-    with console.progress() as progress:
+    with ExitStack() as stack:
+        kept = []
+        if save is not None:
+            from edgex.output import replace_files
+
+            # Before the work, so that a place that cannot be written does not cost it
+            kept = stack.enter_context(replace_files([save]))
+        progress = stack.enter_context(console.progress())
         feeds = None
         if data is not None:
             from edgex.measure import image_feeds
@@ -123,10 +131,10 @@ def bench(
             report = benching.bench(paths, options, feeds=feeds, progress=partial(progress, "bench"))
         profiled = partial(progress, "profile")
         operations = benching.profile_report(report, options, feeds=feeds, progress=profiled) if by_op else None
+        for file in kept:
+            benching.save_samples(report, file)
     for note in report.notes:
         console.say_warning(note)
-    if save is not None:
-        benching.save_samples(report, save)
     if json:
         documents.print_json("bench", **documents.bench_document(report, operations))
     else:
