@@ -168,10 +168,12 @@ def _converted(own: OperationProfile, conversions: Sequence[Operation], graph: G
             f"Unfused: {len(inside)} quantizations and dequantizations, {_percent(_share(inside))} of the time: "
             f"{_listed(layers)}."
         )
+        made = {each.layer for each in inside if each.op.lower().startswith("quantize")}
+        read = {each.layer for each in inside if each.op.lower().startswith("dequantize")}
         between = Counter(
             type(node.op).__name__
             for node in graph.nodes
-            if node.name in layers and {*node.inputs} & {*layers} and node.name not in own.in_float
+            if node.name in made and {*node.inputs} & read and node.name not in own.in_float
         )
         said += [f"Between them stand {count} × {name}." for name, count in between.items()]
     if reorders:

@@ -32,6 +32,7 @@ INT8: list[Row] = [
 HOP: list[Row] = [
     ("add", "DequantizeLinear", "conversion", 0.2),
     ("block3_sepconv1_act", "QuantizeLinear", "conversion", 0.3),
+    ("add_1", "DequantizeLinear", "conversion", 0.1),
 ]
 
 
@@ -79,16 +80,17 @@ def test_what_gains_nothing_is_said() -> None:
 def test_what_stays_unfused_is_said_and_what_stands_between() -> None:
     found = explained(INT8[:5] + HOP + INT8[5:])
     said = " ".join(found.causes)
-    assert "Unfused: 2 quantizations and dequantizations, 14.3 % of the time: add, block3_sepconv1_act." in said
+    assert "Unfused: 3 quantizations and dequantizations, 16.7 % of the time: add, block3_sepconv1_act, add_1." in said
     assert "Between them stand 1 × Relu." in said
-    assert found.conversions == ("input_q", "add", "block3_sepconv1_act", "predictions")
+    assert "1 × Add." not in said, "it reads integers"
+    assert found.conversions == ("input_q", "add", "block3_sepconv1_act", "add_1", "predictions")
 
 
 def test_what_runs_in_float_is_said() -> None:
     fallback: list[Row] = [("block3_sepconv1_act", "Relu", "float", 1.0)]
     found = explained(INT8[:5] + HOP[:1] + fallback + HOP[1:] + INT8[5:])
     said = " ".join(found.causes)
-    assert "In float: 1 of 10 operations, 22.2 % of the time: block3_sepconv1_act." in said
+    assert "In float: 1 of 11 operations, 21.7 % of the time: block3_sepconv1_act." in said
     assert "Between them" not in said
     assert found.in_float == ("block3_sepconv1_act", "predictions.softmax")
 
