@@ -143,7 +143,8 @@ class LayerSensitivity(Record):
     Attributes:
         layer: of the Keras model.
         operation: such as ``DepthwiseConv2D``.
-        snr_db: signal-to-noise ratio of the logits in decibels; None where they do not change.
+        snr_db: signal-to-noise ratio of the logits in decibels, the mean over images, where that of a file is of the
+            sums; None where they do not change.
         lost: images of ``images`` labelled ones that only the float model gets right; None if none were given, as
             for ``gained``, which are those that only the other does.
     """

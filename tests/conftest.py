@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from command import Outcome, edgex
 
-# A shell that runs the tests in the background makes them ignore Ctrl-C, and every program that they start as well
+# A shell that runs the tests in the background makes them ignore Ctrl-C, nohup that the terminal is gone, and every
+# program that they start as well
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

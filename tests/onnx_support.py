@@ -1,5 +1,6 @@
 """Runs ONNX models, and plans INT8 ones."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from edgex.plan import QuantizationPlan, Scheme
 from edgex.quantize.ptq import PtqOptions, quantize_ptq
 
 
-def run(model: ModelProto, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Outputs by name, of a model with one input that passes the full check."""
+def run(model: ModelProto, images: NDArray[Any], without: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+    """Outputs by name, of a model with one input that passes the full check; ``without`` some of the optimizers."""
     onnx.checker.check_model(model, full_check=True)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # the optimizer's remarks
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, disabled_optimizers=[*without])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {session.get_inputs()[0].name: images}), strict=True))
 

@@ -70,7 +70,7 @@ def open_network(graph: Graph, plan: QuantizationPlan | None, form: OnnxForm) ->
     options.log_severity_level = 3  # warnings speak of the graph optimizer's choices, not of the user's model
     name = logits_name(graph)
     content = onnx_model(replace(graph, outputs=(name,)), plan, form).SerializeToString()
-    # It quantizes float weights again, where the layer's input and output are stored, with one scale for all channels
+    # It would quantize the biases of a target that keeps them in float
     session = onnxruntime.InferenceSession(
         content, options, providers=["CPUExecutionProvider"], disabled_optimizers=["WeightBiasQuantization"]
     )

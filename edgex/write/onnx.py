@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex.errors import ModelError
+from edgex.graph.fusion import fused_producer
 from edgex.graph.ir import (
     Activation,
     Add,
@@ -183,6 +184,12 @@ class _Writer:
         """Whether the plan stores this tensor in 8 bits."""
         return self.plan is not None and name in self.plan.ranges
 
+    def _is_of_kept_kernel(self, name: str) -> bool:
+        """Whether a layer with weights computes this tensor from another stored one, and stays in float."""
+        kernel = fused_producer(self.graph, self.graph[name]) or self.graph[name]
+        kept = "kernel" in kernel.params and self.plan is not None and not self.plan.is_int8(kernel.name)
+        return kept and self._is_stored(kernel.inputs[0])
+
     def _body_name(self, name: str) -> str:
         """The tensor's own name, unless the model's declared input or output needs it."""
         is_end = isinstance(self.graph[name].op, Input)
@@ -197,6 +204,9 @@ class _Writer:
         if not self._is_stored(name):
             self.values[name] = value
             return
+        if self._is_of_kept_kernel(name):
+            # Between two stored tensors ONNX Runtime quantizes float weights after all, with one scale for all channels
+            value = self._emit("Max", [value], f"{name}.float")
         quantized = self._emit("QuantizeLinear", [value, *self._parameters(name)], f"{name}.quantized")
         if self.graph.consumers[name] or not self.form.integer_io:
             self._dequantize(name, quantized)

@@ -301,6 +301,25 @@ def test_kept_layers_run_in_float() -> None:
     assert sqnr(logits, EXPECTED["predictions"]) > LEAST_SQNR
 
 
+@pytest.mark.parametrize("form", ["U8S8", "S8S8"])  # with a float bias, other layers too run otherwise without it
+@pytest.mark.parametrize("kept", ["block3_sepconv1.pointwise", "block3_sepconv2.depthwise", "block1_conv2"])
+def test_a_kept_layer_between_stored_tensors_keeps_its_weights(form: str, kept: str) -> None:
+    """One scale for all channels, as ONNX Runtime would give such weights, loses the small ones."""
+    node = GRAPH[kept]
+    kernel = node.params["kernel"].copy()
+    kernel[..., :1] *= 1e3
+    spread = replace(node, params={**node.params, "kernel": kernel})
+    graph = replace(GRAPH, nodes=tuple(spread if each is node else each for each in GRAPH.nodes))
+    scheme, onnx_form = FORMS[form]
+    plan = min_max_plan(graph, IMAGES, scheme, keep_float=re.compile(f"^{re.escape(kept)}$"))
+    read, made = graph[kept].inputs[0], getattr(fused_activation(graph, graph[kept]), "name", kept)
+    assert {read, made} <= set(plan.ranges), "the layer must stand between two stored tensors"
+    model = onnx_model(graph, plan, onnx_form)
+    expected = run(model, IMAGES, without=["WeightBiasQuantization"])
+    found = run(model, IMAGES)
+    np.testing.assert_allclose(found["predictions.softmax"], expected["predictions.softmax"], atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "model",
     [
