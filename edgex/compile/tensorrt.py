@@ -5,7 +5,6 @@ An engine fits one GPU and one TensorRT, so none can be built ahead. What edgex 
 the script finds out where it runs.
 """
 
-import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from edgex.compile.sparsity import has_two_four_sparsity
 from edgex.errors import ModelError, OutputError
 from edgex.lint.onnx_file import OnnxFile, read_onnx_file
 from edgex.manifest import Manifest
+from edgex.output import replace_files
 from edgex.records import Artifact
 from edgex.target import TargetProfile
 
@@ -87,14 +87,6 @@ def _shapes(file: OnnxFile) -> str:
 
 def _write_program(path: Path, text: str) -> None:
     """Write an executable file, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with replace_files([path]) as (partial,):
         partial.write_text(text, encoding="utf-8")
         partial.chmod(0o755)
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror}.", fix="Check the path and its permissions."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ def validate(
             sensitivity=read_sensitivity(directory / SENSITIVITY_NAME, manifest.source.sha256),
             settings={"threads": options.threads, "seconds": options.seconds, "preprocessing": manifest.preprocessing},
             machine=_machine(),
-            versions=_versions(manifest, measured.runtimes, options.python),
+            versions=_versions(measured.runtimes, options.python),
             predictions="",
             warnings=tuple(map(_text, _warnings(directory, manifest, dataset, timed))),
         )
@@ -181,7 +181,7 @@ def _key(
     python: Path | None,
 ) -> str:
     """Of all that predictions follow from."""
-    _, versions = describe_python(python)
+    _, versions = _described(python)
     models = [
         [subject.name, subject.artifact.sha256, runtime, versions.get(runtime)]
         for subject, runtime in zip(files, runtimes, strict=True)
@@ -236,10 +236,18 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _versions(manifest: Manifest, runtimes: Sequence[str], python: Path | None) -> dict[str, str]:
-    version, found = describe_python(python)
+def _versions(runtimes: Sequence[str], python: Path | None) -> dict[str, str]:
+    from edgex import __version__
+
+    version, found = _described(python)
     used = {runtime: found[runtime] for runtime in dict.fromkeys(runtimes) if runtime in found}
-    return {"edgex": manifest.versions["edgex"], "python": version, **used}
+    return {"edgex": __version__, "python": version, **used}
+
+
+@cache
+def _described(python: Path | None) -> tuple[str, Mapping[str, str]]:
+    """As :func:`edgex.runtime.describe_python`, which takes a process that imports all runtimes."""
+    return describe_python(python)
 
 
 def _warnings(directory: Path, manifest: Manifest, dataset: Dataset, timed: BenchReport | None) -> list[str]:
