@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import accuracy, false_pass, latency, memory, speed, startup, throughput, trust
+from benchmarks import accuracy, false_pass, latency, memory, speed, startup, throughput, training, trust
 from benchmarks.inputs import UnavailableError, Workplace
 from benchmarks.processes import ROOT
 from benchmarks.report import Section, document, heading, markdown
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "trust": trust.measure,
     "throughput": throughput.measure,
     "false_pass": false_pass.measure,
+    "training": training.measure,
 }
 
 

@@ -24,7 +24,7 @@ def measure(workplace: Workplace) -> Section:
 
 def _first_measurement(workplace: Workplace) -> Figure:
     """From the start of ``edgex bench`` on a file to the end of the process, with one run to measure."""
-    demo = workplace.folder / "demo"
+    demo = workplace.folder / "demo-cpu"
     edgex("export", "demo", "--target", "cpu", "-o", demo, folder=workplace.folder)
     command = ("bench", demo / "xception-digits.fp32.tflite", "--runtime", "litert", "--runs", "1")
     rounds = 1 if workplace.quick else 11

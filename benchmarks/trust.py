@@ -49,7 +49,7 @@ LOOPS = {"int8.tflite": ("litert", LITERT_LOOP), "int8.onnx": ("onnxruntime", ON
 PROCESSES = 10
 """In which the bare loop runs, as bench does: from one to the next the same loop differs by several percent."""
 
-SELF_CHECKS = 20
+SELF_CHECKS = 50
 
 
 def measure(workplace: Workplace) -> Section:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from edgex.config_file import ConfigFile
 from edgex.strict_toml import StrictModel, validated
@@ -28,10 +28,21 @@ class Config(StrictModel):
     calib_count: PositiveInt | None = None
     calib_seed: NonNegativeInt | None = None
     method: str | None = None
+    budget: float | None = None
+    cross_layer: bool | None = None
+    weight_bits: Literal[4, 8] | None = None
+    rounding: str | None = None
+    correct_bias: bool | None = None
     keep_float: str | None = None
     io: Literal["float", "int8"] | None = None
     data: str | None = None
+    mode: Literal["ptq", "qat"] | None = None
     train: str | None = None
+    epochs: PositiveInt | None = None
+    batch: PositiveInt | None = None
+    learning_rate: PositiveFloat | None = None
+    augment: str | None = None
+    train_seed: NonNegativeInt | None = None
     preprocess: str | None = None
     resize: str | None = None
     input_size: PositiveInt | None = None

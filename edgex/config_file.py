@@ -27,17 +27,30 @@ calib = "calib"        # images for calibration: a folder, a .zip, an .npz; "dig
 # Calibration
 #: calib_count = 100     # images used
 #: calib_seed = 0        # which ones
-#: method = "average"    # how ranges come from them: "average", "minmax" or "percentile"
+#: method = "average"    # how ranges come from them: "average", "minmax", "percentile", "mse", "entropy", or "auto"
+#: budget = 0.5          # points on the calibration images that "auto" may lose
+#: cross_layer = true    # even out the channels behind ReLUs, too
+#: weight_bits = 8       # of the weights: 8 or 4
+#: rounding = "nearest"  # of the weights: "nearest" or "learned"
+#: correct_bias = true   # take each layer's mean error back
 #: keep_float = "^block1_" # layers whose name this regular expression finds stay in float
 #: io = "float"          # type of input and output: "float" or "int8"
 
 # Images
 #: data = "val.zip"      # labelled images for evaluation; never those of calib
-#: train = "train.zip"   # labelled images for training
 #: preprocess = "xception" # what the model was trained to read: "xception", "none", "imagenet", "caffe"
 #: resize = "stretch"    # to the input size: "stretch", "crop" or "pad"
 #: input_size = 299      # height and width in pixels, if not the model's own
 #: max_bad = 0           # unreadable images to put up with
+
+# Training for INT8 (train extra)
+#: mode = "qat"          # "ptq" only calibrates
+#: train = "train.zip"   # images for training; labels help
+#: epochs = 2            # passes over them at most
+#: batch = 32            # images in a step
+#: learning_rate = 1e-5  # at the start
+#: augment = "shift"     # of the images: "shift", "flip" (and shift), or "none"
+#: train_seed = 0        # of their order
 
 # Measuring
 #: threads = 2           # of each runtime

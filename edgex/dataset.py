@@ -204,7 +204,7 @@ def open_dataset(spec: str | Path, *, role: Role, labels: Path | None = None, ma
 
     Args:
         spec: a path, or the word ``digits``.
-        role: what the images are for. Only calibration does without labels.
+        role: what the images are for. Only evaluation needs labels.
         labels: a CSV file with the columns ``path`` and ``label`` for the images of a folder or archive.
         max_bad: how many unreadable images to pass over.
 
@@ -221,9 +221,9 @@ def open_dataset(spec: str | Path, *, role: Role, labels: Path | None = None, ma
             fix="Give a folder or zip with images in class folders (class/name.jpg), an npz, or a csv.",
         )
     if dataset.labels is None:
-        if role != "calibration":
+        if role == "evaluation":
             raise DataError(
-                f"{path} holds {len(dataset)} images without labels, and {role} needs them.",
+                f"{path} holds {len(dataset)} images without labels, and evaluation needs them.",
                 fix="Put each into a folder named after its class (class/name.jpg), "
                 "or give a CSV file with the columns path,label: --labels labels.csv",
             )
@@ -239,25 +239,25 @@ def open_dataset(spec: str | Path, *, role: Role, labels: Path | None = None, ma
     return replace(dataset, warnings=tuple(warnings))
 
 
-def check_disjoint(calibration: Collection[str], evaluation: Dataset) -> None:
-    """Refuse to measure on images that the ranges were fitted to.
+def check_disjoint(seen: Collection[str], evaluation: Dataset) -> None:
+    """Refuse to measure on images that ranges or weights were fitted to.
 
     Images are compared by their stored bytes, so the same picture saved anew is not found out.
 
     Args:
-        calibration: content hashes of the images that calibration saw.
+        seen: content hashes of the images that calibration and training saw.
         evaluation: the images to measure on.
 
     Raises:
         UsageError: some images are in both; names the first of them.
     """
     pairs = zip(evaluation.names, evaluation.content_hashes, strict=True)
-    shared = [name for name, content in pairs if content in calibration]
+    shared = [name for name, content in pairs if content in seen]
     if shared:
         raise UsageError(
             f"{len(shared)} of {len(evaluation)} images in {evaluation.source.path} are among those that the model was "
-            f"calibrated with: {_shortened(shared)}.",
-            fix="Evaluate on images that calibration has not seen.",
+            f"calibrated with or trained on: {_shortened(shared)}.",
+            fix="Evaluate on images that neither has seen.",
         )
 
 

@@ -1,4 +1,5 @@
-"""Run a float graph here, through ONNX Runtime: the reference that calibration and tests stand on.
+"""Run a graph here, through ONNX Runtime: in float the reference that calibration and tests stand on, with a plan what
+the INT8 artifact computes.
 
 Sessions use one thread each. Images are independent, so callers run several at once instead, which is faster than
 several threads on one image and gives the same bits whatever the number of workers.
@@ -8,11 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgex.graph.ir import Array, Graph
+from edgex.graph.ir import Array, Graph, Softmax
+from edgex.plan import QuantizationPlan
 from edgex.write.onnx import body_value, onnx_model
+from edgex.write.onnx_form import OnnxForm
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+Logits = Callable[[Array], Array]
+"""A network: from images (N, height, width, channels) to logits (N, classes)."""
 
 
 class Extremes(NamedTuple):
@@ -71,6 +77,26 @@ def channel_extremes(graph: Graph, names: Sequence[str]) -> Callable[[Array], li
     return extremes
 
 
+def logits_name(graph: Graph) -> str:
+    """The tensor that the final softmax reads; the output where there is no softmax."""
+    output = graph[graph.outputs[0]]
+    return output.inputs[0] if isinstance(output.op, Softmax) else output.name
+
+
+def open_network(graph: Graph, plan: QuantizationPlan | None, form: OnnxForm) -> Logits:
+    """A network up to its logits, loaded; in float without a plan. It may be called from several threads."""
+    name = logits_name(graph)
+    run = _open_session(onnx_model(replace(graph, outputs=(name,)), plan, form))
+    (source,) = graph.inputs
+
+    def logits(images: Array) -> Array:
+        values: Array
+        (values,) = run([name], {source.name: images})
+        return values
+
+    return logits
+
+
 def _open_session(model: "ModelProto") -> Callable[[list[str], dict[str, Array]], list[Any]]:
     import onnxruntime
 
@@ -78,6 +104,12 @@ def _open_session(model: "ModelProto") -> Callable[[list[str], dict[str, Array]]
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # warnings speak of the graph optimizer's choices, not of the user's model
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+        # It would quantize the biases of a target that keeps them in float
+        disabled_optimizers=["WeightBiasQuantization"],
+    )
     run: Callable[[list[str], dict[str, Array]], list[Any]] = session.run
     return run

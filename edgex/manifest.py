@@ -204,5 +204,9 @@ def _file(entry: Mapping[str, Any]) -> FileRecord:
 def _versions() -> dict[str, str]:
     from edgex import __version__
 
-    libraries = {name: version(name) for name in LIBRARIES}
-    return {"edgex": __version__, "python": platform.python_version(), **libraries}
+    return {"edgex": __version__, "python": platform.python_version(), **library_versions(LIBRARIES)}
+
+
+def library_versions(names: Sequence[str]) -> dict[str, str]:
+    """The versions of installed packages."""
+    return {name: version(name) for name in names}

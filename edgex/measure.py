@@ -12,7 +12,7 @@ from edgex.dataset import check_disjoint, open_dataset
 from edgex.errors import ModelError, OutputError
 from edgex.evaluate import EvalResult, evaluate
 from edgex.manifest import MANIFEST_NAME, Manifest, read_manifest
-from edgex.pipeline import PLAN_NAME, data_warnings
+from edgex.pipeline import PLAN_NAME, TRAINING_NAME, data_warnings
 from edgex.preprocess import Preprocessing, Resize, Scale
 from edgex.runtime import open_runner
 
@@ -48,12 +48,12 @@ def evaluate_artifacts(
         runtime: see :func:`edgex.evaluate.evaluate`, as for the rest.
 
     Raises:
-        UsageError: some of the images are among those that the artifacts were calibrated with.
+        UsageError: some of the images are among those that the artifacts were calibrated with or trained on.
         ModelError: a file without a manifest reads no image with its channels last.
     """
     dataset = open_dataset(data, role="evaluation", labels=labels, max_bad=max_bad)
     for directory in dict.fromkeys(path.parent for path in paths):
-        check_disjoint(calibrated_with(directory), dataset)
+        check_disjoint(images_seen(directory), dataset)
     groups: dict[Preprocessing, list[Path]] = {}
     for path in paths:
         groups.setdefault(_preprocessing(path, preprocess, resize, runtime, python), []).append(path)
@@ -109,13 +109,17 @@ def _preprocessing(
     return replace(declared, scale=scale or declared.scale, resize=resize or declared.resize)
 
 
-def calibrated_with(directory: Path) -> set[str]:
-    """Content hashes of the images that the plan in a directory comes from."""
-    path = directory / PLAN_NAME
+def images_seen(directory: Path) -> set[str]:
+    """Content hashes of the images that the artifacts in a directory were calibrated with or trained on."""
+    return _hashes(directory / PLAN_NAME, lambda plan: {content for _, content in plan["calibration"]["sources"]}) | (
+        _hashes(directory / TRAINING_NAME, lambda training: set(training["images"]))
+    )
+
+
+def _hashes(path: Path, hashes: Callable[[Any], set[str]]) -> set[str]:
     if not path.is_file():
         return set()
     try:
-        images = json.loads(path.read_text(encoding="utf-8"))["calibration"]["sources"]
-        return {content for _, content in images}
+        return hashes(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise OutputError(f"{path} cannot be read: {error}.", fix="Write it anew with edgex quantize.") from error

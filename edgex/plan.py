@@ -12,7 +12,9 @@ asymmetric  -128…127         any                          all 256 levels after
 symmetric   -127…127         0                            what TensorRT takes; narrow, as QAT trains
 ==========  ===============  ===========================  =========================================
 
-Formats that store unsigned bytes add 128 to both. Weights are symmetric and narrow, per output channel, always.
+Formats that store unsigned bytes add 128 to both. Weights are symmetric and narrow, per output channel, always, in 8
+bits or in 4. Their scale is the largest magnitude of a channel over the levels of one side, so it needs no place in the
+plan: who wants a smaller scale clips the kernel, who wants other roundings puts the kernel on the grid.
 """
 
 import json
@@ -38,6 +40,7 @@ from edgex.graph.ir import (
 
 Scheme = Literal["asymmetric", "symmetric"]
 Precision = Literal["int8", "float"]
+WeightBits = Literal[4, 8]
 
 PLAN_SCHEMA = "edgex.plan/1"
 SMALLEST_SCALE = np.float32(1e-10)
@@ -69,7 +72,13 @@ class QuantizationParameters(NamedTuple):
 
 
 class QuantizedKernel(NamedTuple):
-    """Weights of one node: ``values`` int8 in the kernel's own layout, ``scales`` (out,), ``bias`` int32 (out,)."""
+    """Weights of one node.
+
+    Attributes:
+        values: in the kernel's own layout; of 4 bits too, in the lower half of a byte.
+        scales: (out,)
+        bias: (out,), at the scale of the input times ``scales``.
+    """
 
     values: NDArray[np.int8]
     scales: NDArray[np.float32]
@@ -86,6 +95,7 @@ class QuantizationPlan:
         precisions: node name → precision, for every node that is not an input.
         ties: groups of tensors that formats force to share one scale.
         calibration: how the ranges came about (method, count, seed, odd images); for people and for the record.
+        weight_bits: of the weights of every node that runs in INT8.
     """
 
     scheme: Scheme
@@ -93,6 +103,7 @@ class QuantizationPlan:
     precisions: Mapping[str, Precision]
     ties: tuple[tuple[str, ...], ...] = ()
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    weight_bits: WeightBits = 8
 
     def parameters(self, tensor: str) -> QuantizationParameters:
         """Scale and zero point of a tensor for signed bytes. KeyError if the plan leaves it in float."""
@@ -111,6 +122,7 @@ class QuantizationPlan:
         document = {
             "schema": PLAN_SCHEMA,
             "scheme": self.scheme,
+            "weight_bits": self.weight_bits,
             "calibration": dict(self.calibration),
             "ranges": {name: list(span) for name, span in self.ranges.items()},
             "precisions": dict(self.precisions),
@@ -140,11 +152,14 @@ class QuantizationPlan:
                 precisions=precisions,
                 ties=tuple(tuple(group) for group in document["ties"]),
                 calibration=document["calibration"],
+                weight_bits=document.get("weight_bits", 8),  # earlier plans do not say
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"{source} is not a quantization plan: {error}.", fix=fix) from error
         if plan.scheme not in get_args(Scheme):
             raise UsageError(f"{source} names the unknown scheme {plan.scheme!r}.", fix=fix)
+        if plan.weight_bits not in get_args(WeightBits):
+            raise UsageError(f"{source} has weights of {plan.weight_bits!r} bits.", fix=fix)
         bad = [name for name, span in ranges.items() if not (np.isfinite(span).all() and span.low <= 0 <= span.high)]
         if bad:
             raise UsageError(f"{source} has ranges that are not finite or do not span zero: {', '.join(bad)}.", fix=fix)
@@ -161,10 +176,15 @@ def quantization_parameters(span: Range, scheme: Scheme) -> QuantizationParamete
     return QuantizationParameters(scale, zero_point)
 
 
+def weight_levels(bits: WeightBits) -> int:
+    """The largest quantized weight; the smallest is its negative."""
+    return int(2 ** (bits - 1)) - 1
+
+
 def quantize_kernel(
-    kernel: Array, axes: tuple[int, ...], bias: Array | None, input_scale: np.float32
+    kernel: Array, axes: tuple[int, ...], bias: Array | None, input_scale: np.float32, bits: WeightBits = 8
 ) -> QuantizedKernel:
-    """Quantize weights symmetrically per output channel, -127…127, and the bias to match.
+    """Quantize weights symmetrically per output channel, -127…127 or -7…7, and the bias to match.
 
     Args:
         kernel: in any layout.
@@ -172,6 +192,7 @@ def quantize_kernel(
             (2, 3) for a depthwise one.
         bias: (out,) or None for zeros.
         input_scale: scale of the activation that the kernel reads.
+        bits: of a weight.
 
     A channel of zeros, or one whose bias dwarfs its weights, gets a scale large enough for its int32 bias.
     """
@@ -179,9 +200,10 @@ def quantize_kernel(
     largest = np.abs(kernel).max(axis=reduced, keepdims=True)
     real_bias = np.zeros(largest.size, np.float32) if bias is None else bias
     floor = np.abs(real_bias).astype(np.float64) / (float(input_scale) * BIAS_LIMIT)
-    scales = np.maximum(largest / np.float32(127.0), SMALLEST_SCALE)
+    levels = weight_levels(bits)
+    scales = np.maximum(largest / np.float32(levels), SMALLEST_SCALE)
     scales = np.maximum(scales, floor.astype(np.float32).reshape(scales.shape))
-    values = np.clip(np.rint(kernel / scales), -127, 127).astype(np.int8)
+    values = np.clip(np.rint(kernel / scales), -levels, levels).astype(np.int8)
     flat = scales.reshape(-1).astype(np.float32)
     integer_bias = np.rint(real_bias / (flat.astype(np.float64) * float(input_scale)))
     return QuantizedKernel(values, flat, integer_bias.astype(np.int32))

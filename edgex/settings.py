@@ -1,5 +1,6 @@
 """The command line's options, and edgex.toml's where they say nothing."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from edgex.config import Config
     from edgex.pipeline import QuantizeOptions
     from edgex.target import TargetProfile
+    from edgex.train.loop import TrainOptions
 
 
 class Settings:
@@ -55,25 +57,55 @@ class Settings:
         return Path(pattern.replace("{model}", model.stem).replace("{target}", target.name))
 
     def one_of(self, key: str, given: str | None) -> Any:
-        """An option that has few values. UsageError if it is none of them."""
-        from typing import get_args, get_type_hints
-
+        """An option of ``quantize`` that has few values. UsageError if it is none of them."""
         from edgex.pipeline import QuantizeOptions
 
-        value = self.get(key, given)
-        hint = get_type_hints(QuantizeOptions)[key]
-        words = [word for part in (hint, *get_args(hint)) for word in get_args(part) if isinstance(word, str)]
-        if value is not None and value not in words:
-            raise UsageError(f"--{key} {value!r} is unknown.", fix=f"Choose one of {', '.join(dict.fromkeys(words))}.")
-        return value
+        return self._chosen(QuantizeOptions, {key: given}).get(key)
 
     def quantize_options(self, **given: Any) -> "QuantizeOptions":
         """Options of quantize and export, checked; what neither says keeps its default."""
         from edgex.pipeline import QuantizeOptions
 
-        words = ("method", "io", "preprocess", "resize")
-        chosen = {
-            key: self.one_of(key, value) if key in words else self.get(key, value) if key != "equalize" else value
-            for key, value in given.items()
-        }
-        return QuantizeOptions(**{key: value for key, value in chosen.items() if value is not None})
+        return QuantizeOptions(**self._chosen(QuantizeOptions, given, fixed=("equalize", "qat")))
+
+    def train_options(self, mode: str | None, **given: Any) -> "TrainOptions | None":
+        """Options of training, checked likewise; None where the mode is not to train."""
+        from edgex.train.loop import TrainOptions
+
+        chosen = self.get("mode", mode) or "ptq"
+        _expect_one_of("mode", chosen, ("ptq", "qat"))
+        if chosen == "ptq":
+            return None
+        values = self._chosen(TrainOptions, given)
+        return TrainOptions(**{"seed" if key == "train_seed" else key: value for key, value in values.items()})
+
+    def training_images(self, options: "QuantizeOptions", given: str | None) -> str | None:
+        """What to train on. UsageError if it is missing, or given without a wish to train."""
+        if options.qat is not None:
+            return str(self.need("train", given))
+        if given is not None:
+            raise UsageError(f"--train {given} is for training.", fix="Give --mode qat as well, or leave it out.")
+        return None
+
+    def _chosen(self, kind: type, given: dict[str, Any], fixed: Sequence[str] = ()) -> dict[str, Any]:
+        """What is said of the fields of ``kind``, each one of its few values where it has few."""
+        from typing import Literal, get_args, get_origin, get_type_hints
+
+        hints = get_type_hints(kind)
+        chosen = {}
+        for key, value in given.items():
+            said = value if key in fixed else self.get(key, value)
+            if said is None:
+                continue
+            hint = hints.get(key)
+            few = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
+            if few:
+                _expect_one_of(key, said, [word for part in few for word in get_args(part)])
+            chosen[key] = said
+        return chosen
+
+
+def _expect_one_of(key: str, value: Any, choices: Sequence[Any]) -> None:
+    if value not in choices:
+        option = key.replace("_", "-")
+        raise UsageError(f"--{option} {value!r} is unknown.", fix=f"Choose one of {', '.join(map(str, choices))}.")

@@ -16,10 +16,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"__init__", "errors", "parallel", "console", "proportions"},
     {"cpu", "graph", "json_record", "predictions", "preprocess", "records", "resources", "strict_toml", "toml_file"},
-    {"comparison", "config_file", "images", "manifest", "plan", "target"},
+    {"comparison", "config_file", "images", "logits", "manifest", "plan", "target"},
     {"config", "output", "report", "sources", "write"},
     {"dataset", "execute", "runtime"},
     {"bench", "doctor", "evaluate", "gate", "inspection", "lint", "quantize"},
+    {"train"},
     {"pipeline"},
     {"compile", "measure", "page", "sensitivity", "settings"},
     {"demo", "validate"},
@@ -48,7 +49,7 @@ HEAVY = {
     "tf_keras",
 }
 TENSORFLOW = {"keras", "tensorflow", "tensorflow_model_optimization", "tf_keras"}
-TRAINS = ("demo/train.py",)
+TRAINS = ("demo/train.py", "train/fake_quant.py", "train/network.py", "train/student.py")
 """The files that may import TensorFlow."""
 
 MOST_LINES = 400

@@ -76,17 +76,17 @@ def test_folders_inside_classes(stored, tmp_path):
     assert dataset.labels.tolist() == [0, 1, 1]
 
 
-def test_flat_folder_calibrates(stored, tmp_path):
-    dataset = open_dataset(stored(fill(tmp_path / "d", "b.jpg", "a.jpg")), role="calibration")
+@pytest.mark.parametrize("role", ["calibration", "training"])
+def test_flat_folder_where_no_labels_are_needed(stored, tmp_path, role):
+    dataset = open_dataset(stored(fill(tmp_path / "d", "b.jpg", "a.jpg")), role=role)
     assert dataset.names == ("a.jpg", "b.jpg")
     assert dataset.labels is None
     assert dataset.class_names == ()
 
 
-@pytest.mark.parametrize("role", ["evaluation", "training"])
-def test_flat_folder_is_refused_where_labels_are_needed(stored, tmp_path, role):
+def test_flat_folder_is_refused_where_labels_are_needed(stored, tmp_path):
     with pytest.raises(DataError, match="2 images without labels") as refusal:
-        open_dataset(stored(fill(tmp_path / "d", "b.jpg", "a.jpg")), role=role)
+        open_dataset(stored(fill(tmp_path / "d", "b.jpg", "a.jpg")), role="evaluation")
     assert "--labels" in refusal.value.fix
 
 

@@ -1,14 +1,17 @@
-"""The float reference that calibration stands on, against numpy."""
+"""What a graph computes in the runtime, against numpy."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from graphs import tiny_xception
+from onnx_support import min_max_plan, run
 from reference import reference, relative_error
 
-from edgex.execute import channel_extremes, tensor_values
+from edgex.execute import channel_extremes, logits_name, open_network, tensor_values
 from edgex.graph.ir import Conv2D, Graph, Input, Node, Relu, Reshape
+from edgex.write.onnx import OnnxForm, onnx_model
 
 GRAPH = tiny_xception()
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (5, 32, 32, 3)).astype(np.float32)
@@ -79,3 +82,23 @@ def test_threads_get_the_same_bits() -> None:
         together = list(pool.map(lambda image: values(image[np.newaxis])[0], IMAGES))
     assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
     assert not np.array_equal(alone[0], alone[1])
+
+
+def test_logits_are_what_the_softmax_reads() -> None:
+    assert logits_name(GRAPH) == "predictions"
+    assert logits_name(replace(GRAPH, nodes=GRAPH.nodes[:-1], outputs=("predictions",))) == "predictions"
+
+
+def test_a_network_without_a_plan_is_the_float_one() -> None:
+    logits = open_network(GRAPH, None, OnnxForm())(IMAGES)
+    assert relative_error(logits, EXPECTED["predictions"]) < TOLERANCE
+
+
+def test_a_network_with_a_plan_is_the_artifact() -> None:
+    plan = min_max_plan(GRAPH, IMAGES, "symmetric")
+    form = OnnxForm(activation_type="int8", bias="float")
+    model = onnx_model(replace(GRAPH, outputs=("predictions",)), plan, form)
+    artifact = run(model, IMAGES, without=["WeightBiasQuantization"])["predictions"]
+    found = open_network(GRAPH, plan, form)(IMAGES)
+    assert np.array_equal(found, artifact)
+    assert relative_error(found, EXPECTED["predictions"]) > 100 * TOLERANCE, "in float it would not differ"

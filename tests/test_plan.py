@@ -17,8 +17,10 @@ from edgex.plan import (
     QuantizedKernel,
     Range,
     Scheme,
+    WeightBits,
     quantization_parameters,
     quantize_kernel,
+    weight_levels,
 )
 
 RANDOM = np.random.default_rng(0)
@@ -81,25 +83,28 @@ def dequantized(kernel: QuantizedKernel, axes: tuple[int, ...]) -> NDArray[np.fl
     return kernel.values * kernel.scales.astype(np.float64).reshape(shape)
 
 
+@pytest.mark.parametrize(("bits", "levels"), [(4, 7), (8, 127)])
 @pytest.mark.parametrize(
     ("shape", "axes"),
     [((3, 3, 4, 5), (3,)), ((3, 2, 6, 2), (2, 3)), ((7, 3), (1,)), ((5, 3, 3, 4), (0,)), ((1, 3, 3, 8), (3,))],
     ids=["conv", "depthwise", "dense", "conv in TFLite", "depthwise in TFLite"],
 )
-def test_each_output_channel_has_its_own_scale(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
+def test_each_output_channel_has_its_own_scale(
+    shape: tuple[int, ...], axes: tuple[int, ...], bits: WeightBits, levels: int
+) -> None:
     channels = math.prod(shape[axis] for axis in axes)
     spread = np.geomspace(1e-3, 1e3, channels).reshape(
         [shape[axis] if axis in axes else 1 for axis in range(len(shape))]
     )
     kernel = (RANDOM.normal(0, 1, shape) * spread).astype(np.float32)
     bias = RANDOM.normal(0, 1, channels).astype(np.float32)
-    quantized = quantize_kernel(kernel, axes, bias, np.float32(0.02))
+    quantized = quantize_kernel(kernel, axes, bias, np.float32(0.02), bits)
     assert (quantized.values.dtype, quantized.scales.dtype, quantized.bias.dtype) == (np.int8, np.float32, np.int32)
     assert (quantized.values.shape, quantized.scales.shape, quantized.bias.shape) == (shape, (channels,), (channels,))
     reduced = tuple(axis for axis in range(len(shape)) if axis not in axes)
     assert (
         np.abs(quantized.values.astype(int)).max(axis=reduced).tolist()
-        == np.full([shape[a] for a in axes], 127).tolist()
+        == np.full([shape[a] for a in axes], levels).tolist()
     )
     error = np.abs(dequantized(quantized, axes) - kernel)
     steps = quantized.scales.reshape(spread.shape)
@@ -107,9 +112,23 @@ def test_each_output_channel_has_its_own_scale(shape: tuple[int, ...], axes: tup
     assert np.abs(quantized.bias * quantized.scales.astype(float) * 0.02 - bias).max() <= 0.51 * (steps * 0.02).max()
 
 
-def test_minus_128_is_never_used() -> None:
-    kernel = np.array([[-1.0, 0.5, 1.0 - 1e-7]], np.float32).T
-    assert quantize_kernel(kernel, (1,), None, np.float32(1)).values.tolist() == [[-127], [64], [127]]
+@pytest.mark.parametrize(("bits", "expected"), [(4, [-7, 4, 7]), (8, [-127, 76, 127])])
+def test_weights_reach_as_far_down_as_up(bits: WeightBits, expected: list[int]) -> None:
+    kernel = np.array([[-1.0, 0.6, 1.0 - 1e-7]], np.float32).T
+    assert quantize_kernel(kernel, (1,), None, np.float32(1), bits).values[:, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_kernel_on_the_grid_stays_where_it_is(bits: WeightBits) -> None:
+    """Whatever the scale: training and learned rounding hand kernels over like this."""
+    levels, channels = weight_levels(bits), 50_000
+    scales = np.exp(RANDOM.uniform(np.log(1e-9), np.log(1e30), channels)).astype(np.float32)
+    values = RANDOM.integers(-levels, levels, (20, channels), endpoint=True)
+    values[0] = RANDOM.choice([-levels, levels], channels)
+    kernel = (values * scales).astype(np.float32)
+    quantized = quantize_kernel(kernel, (1,), None, np.float32(1), bits)
+    assert np.array_equal(quantized.values, values)
+    assert (np.abs(quantized.scales - scales) <= np.spacing(scales)).all()
 
 
 def test_no_bias_is_zeros() -> None:
@@ -147,6 +166,7 @@ PLAN = QuantizationPlan(
     {"conv": "int8", "softmax": "float"},
     (("image", "conv"),),
     {"method": "average", "images": 3, "odd_images": [{"image": "a b.png", "factor": 180.25}]},
+    weight_bits=4,
 )
 
 
@@ -161,6 +181,13 @@ def test_json_keeps_the_order_of_the_graph() -> None:
     turned = replace(PLAN, ranges=dict(reversed(PLAN.ranges.items())))
     assert turned == PLAN
     assert turned.to_json() != PLAN.to_json()
+
+
+def test_a_plan_that_says_nothing_of_its_weights_has_8_bits() -> None:
+    """As those do that were written before there were 4."""
+    document = json.loads(PLAN.to_json())
+    assert document.pop("weight_bits") == 4
+    assert QuantizationPlan.from_json(json.dumps(document)) == replace(PLAN, weight_bits=8)
 
 
 def test_what_it_says() -> None:
@@ -192,6 +219,8 @@ REFUSALS = {
     "another precision": (changed(precisions={"conv": "int4"}), "one of int8, float"),
     "a precision that is none": (changed(precisions={"conv": []}), "is not a quantization plan"),
     "precisions as a list": (changed(precisions=[]), "is not a quantization plan"),
+    "weights of 5 bits": (changed(weight_bits=5), "has weights of 5 bits"),
+    "weights of a list of bits": (changed(weight_bits=[4]), r"has weights of \[4\] bits"),
     "ties that are none": (changed(ties=5), "is not a quantization plan"),
 }
 

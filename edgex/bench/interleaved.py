@@ -23,6 +23,7 @@ from edgex.runtime import installed_runtimes, physical_cores, runtimes_for
 
 ROUNDS = 10
 MOST_ROUNDS = 200
+PATIENCE = 4
 BURSTS = 8
 """Turns of each file in a round."""
 FEWEST_IN_BURST = 4
@@ -116,6 +117,7 @@ class BenchOptions:
         rounds: fresh processes for each file, at least; fewer where there are fewer runs.
         until: go on until all intervals are this narrow: half their width, as a fraction. Stopping when it looks
             good makes intervals a little too narrow.
+        most_rounds: after which it stops in any case.
         input_size: height and width for files that leave them open.
         seed: of resampling.
 
@@ -130,6 +132,7 @@ class BenchOptions:
     seconds: float = 3.0
     rounds: int = ROUNDS
     until: float | None = None
+    most_rounds: int = MOST_ROUNDS
     input_size: int | None = None
     seed: int = 0
 
@@ -226,16 +229,18 @@ class _Race:
         return min(self.options.rounds, self.options.runs or self.options.rounds)
 
     def run(self) -> None:
-        for number in range(MOST_ROUNDS):
+        for number in range(self.options.most_rounds):
             with ExitStack() as stack:
                 entries = [(lane, stack.enter_context(entry)) for lane, entry in self._enter(number)]
                 self._take_turns(entries, number)
             enough = number + 1 >= self.rounds
             if enough and (self.options.until is None or self._widest() <= self.options.until):
                 return
-        self.notes.append(
-            f"The intervals did not get as narrow as asked in {MOST_ROUNDS} rounds: the machine is noisy."
-        )
+        if self.options.until is not None:
+            rounds, wanted = self.options.most_rounds, f"±{100 * self.options.until:g} %"
+            self.notes.append(
+                f"The intervals did not get as narrow as {wanted} in {rounds} rounds: the machine is noisy."
+            )
 
     def _enter(self, number: int) -> Iterator[tuple["_Lane", Entry]]:
         """Start a process for each contender; one that nobody asked for is dropped if it cannot run its file."""
@@ -295,10 +300,13 @@ def self_check(
 ) -> BenchReport:
     """Time a file against itself, as :func:`bench`, by its usual runtime unless another is asked for.
 
-    The report says in ``noisy`` whether the machine can be compared on.
+    Unless told how long, it goes on for up to :data:`PATIENCE` times as many rounds where the first do not tell. The
+    report says in ``noisy`` whether the machine can be compared on.
     """
     options = options or BenchOptions()
     contender, *_ = contenders([path], options)
+    if options.until is None and options.runs is None:
+        options = replace(options, until=NOISY, most_rounds=PATIENCE * options.rounds)
     return bench([path, path], replace(options, runtimes=(contender.runtime,)), feeds=feeds, progress=progress)
 
 

@@ -31,8 +31,8 @@ def command(function: Callable[P, R]) -> Callable[P, None]:
             function(*args, **kwargs)
         except EdgexError as error:
             _leave(error.exit_code, error.message, error.fix)
-        except KeyboardInterrupt:
-            _leave(ExitCode.INTERRUPTED, "Interrupted.", "")
+        except KeyboardInterrupt as interrupt:
+            _leave(ExitCode.INTERRUPTED, "Interrupted.", str(interrupt))
         except MemoryError:
             _leave(
                 ExitCode.INPUT_OUTPUT, "There is not enough memory.", "Close other programs, or use a larger machine."

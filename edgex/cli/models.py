@@ -9,22 +9,34 @@ from edgex import console
 from edgex.cli.app import command
 from edgex.cli.options import (
     Arch,
+    Augment,
+    BatchSize,
+    Budget,
     Calib,
     CalibCount,
     CalibSeed,
+    CorrectBias,
+    CrossLayer,
+    Epochs,
     Equalize,
     InputSize,
     Jetpack,
     Json,
     KeepFloat,
+    LearningRate,
     MaxBad,
     Method,
+    Mode,
     Model,
     Output,
     Preprocess,
     Resize,
+    Rounding,
     Target,
     Threads,
+    Train,
+    TrainSeed,
+    WeightBits,
     chosen_target,
 )
 from edgex.settings import Settings
@@ -97,17 +109,29 @@ def quantize(
     calib_count: CalibCount = None,
     calib_seed: CalibSeed = None,
     method: Method = None,
+    budget: Budget = None,
     equalize: Equalize = True,
+    cross_layer: CrossLayer = None,
+    weight_bits: WeightBits = None,
+    rounding: Rounding = None,
+    correct_bias: CorrectBias = None,
     keep_float: KeepFloat = None,
     io: Annotated[str | None, typer.Option(help="Type of input and output: float (default) or int8.")] = None,
     preprocess: Preprocess = None,
     resize: Resize = None,
     input_size: InputSize = None,
     max_bad: MaxBad = None,
+    mode: Mode = None,
+    train: Train = None,
+    epochs: Epochs = None,
+    batch: BatchSize = None,
+    learning_rate: LearningRate = None,
+    augment: Augment = None,
+    train_seed: TrainSeed = None,
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Quantize a model to INT8 for a target, and write its artifacts."""
+    """Quantize a model to INT8 for a target, and write its artifacts; with --mode qat, train it for that first."""
     from edgex import pipeline
     from edgex.render import documents, tables
 
@@ -116,15 +140,29 @@ def quantize(
         calib_count=calib_count,
         calib_seed=calib_seed,
         method=method,
+        budget=budget,
         equalize=equalize,
+        cross_layer=cross_layer,
+        weight_bits=weight_bits,
+        rounding=rounding,
+        correct_bias=correct_bias,
         keep_float=keep_float,
         io=io,
         preprocess=preprocess,
         resize=resize,
         input_size=input_size,
         max_bad=max_bad,
+        qat=settings.train_options(
+            mode,
+            epochs=epochs,
+            batch=batch,
+            learning_rate=learning_rate,
+            augment=augment,
+            train_seed=train_seed,
+        ),
         threads=threads,
     )
+    training_images = settings.training_images(options, train)
     path = settings.model(model)
     profile = chosen_target(
         settings.need("target", target), settings.get("arch", arch), settings.get("jetpack", jetpack)
@@ -132,7 +170,7 @@ def quantize(
     images = settings.need("calib", calib)
     with console.progress() as progress:
         directory = settings.output(output, path, profile)
-        written = pipeline.quantize(path, profile, images, directory, options, progress)
+        written = pipeline.quantize(path, profile, images, directory, options, progress, train=training_images)
     for warning in written.warnings:
         console.say_warning(warning)
     if json:

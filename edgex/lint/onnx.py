@@ -31,6 +31,9 @@ COMMUTING = ("Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose"
 
 FUSED_ACTIVATIONS = ("Clip", "Relu")
 
+INT4_OPSET = 21
+"""The first opset that has INT4."""
+
 Breach = tuple[str, str]
 """Where, and what is wrong there."""
 
@@ -154,16 +157,29 @@ def activations_per_tensor(subject: Subject) -> Iterator[Breach]:
 
 
 def weights_int8(subject: Subject) -> Iterator[Breach]:
-    """Weights are stored as INT8."""
+    """Weights are INT8, or cast to it before they are dequantized."""
     for node, quantizer in subject.weights():
         if quantizer.stored != "int8":
             yield label(node), f"its weights are {quantizer.stored}"
 
 
+def int4_readable(subject: Subject) -> Iterator[Breach]:
+    """Constants are INT4 only in an opset that has it, and not for TensorRT, which wants float activations with it."""
+    from onnx import TensorProto
+
+    for name, tensor in subject.file.constants.items():
+        if tensor.data_type != TensorProto.INT4:
+            continue
+        if "tensorrt" in subject.target.compiled:
+            yield name, f"it is INT4, which {_named(subject.target)} takes with float activations only"
+        elif subject.file.opset < INT4_OPSET:
+            yield name, f"it is INT4, opset {subject.file.opset} has none"
+
+
 def weights_per_channel(subject: Subject) -> Iterator[Breach]:
     """Weights have one scale for each output channel, depthwise ones included."""
     for node, quantizer in subject.weights():
-        shape = subject.file.constant_shape(quantizer.node.input[0])
+        shape = tuple(subject.file.constant(quantizer.node.input[0]).dims)
         axis = _output_axis(node, len(shape))
         if quantizer.scale is None:
             continue
@@ -243,6 +259,7 @@ RULES = (
     Rule(activation_type),
     Rule(activations_per_tensor),
     Rule(weights_int8),
+    Rule(int4_readable),
     Rule(weights_per_channel),
     Rule(product_inputs_quantized),
     Rule(residuals_quantized),

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
-LEAST_INPUTS = dict.fromkeys(("Conv", "ConvTranspose", "DequantizeLinear", "Gemm", "MatMul", "QuantizeLinear"), 2)
+LEAST_INPUTS = {
+    "Cast": 1,
+    **dict.fromkeys(("Conv", "ConvTranspose", "DequantizeLinear", "Gemm", "MatMul", "QuantizeLinear"), 2),
+}
 
 
 class Quantizer(NamedTuple):
@@ -82,6 +85,15 @@ class OnnxFile:
                     constants[node.output[0]] = attribute.t
         return constants
 
+    @cached_property
+    def casts(self) -> dict[str, int]:
+        """What is cast from a constant → its type there; so are weights of 4 bits, which runtimes unpack on loading."""
+        return {
+            node.output[0]: next((entry.i for entry in node.attribute if entry.name == "to"), 0)
+            for node in self.nodes
+            if node.op_type == "Cast" and node.input[0] in self.constants
+        }
+
     def array(self, value: str) -> NDArray[Any] | None:
         """A constant's elements; None if ``value`` is no constant."""
         from onnx import numpy_helper
@@ -109,7 +121,7 @@ class OnnxFile:
                     scale=self.array(node.input[1]),
                     zero_point=self.array(zero_point) if zero_point else np.zeros((), np.int8),
                     axis=next((entry.i for entry in node.attribute if entry.name == "axis"), 1),
-                    of_constant=node.input[0] in self.constants or (source is not None and source.of_constant),
+                    of_constant=self._is_plain(node.input[0]) or (source is not None and source.of_constant),
                 )
         return quantizers
 
@@ -120,13 +132,16 @@ class OnnxFile:
 
     def is_constant(self, value: str) -> bool:
         """Whether ``value`` is a weight or bias, dequantized or not."""
-        return value in self.constants or (value in self.quantizers and self.quantizers[value].of_constant)
+        return self._is_plain(value) or (value in self.quantizers and self.quantizers[value].of_constant)
 
-    def constant_shape(self, value: str) -> tuple[int, ...]:
-        """Of a weight or bias, quantized or not."""
+    def constant(self, value: str) -> "TensorProto":
+        """That a weight or bias is made of, whether cast, quantized, both or neither."""
         while value not in self.constants:
-            value = self.quantizers[value].node.input[0]
-        return tuple(self.constants[value].dims)
+            value = self.producers[value].input[0]
+        return self.constants[value]
+
+    def _is_plain(self, value: str) -> bool:
+        return value in self.constants or value in self.casts
 
     def _stored_type(self, node: "NodeProto", source: Quantizer | None, zero_point: str) -> str | None:
         if node.op_type == "QuantizeLinear":
@@ -134,13 +149,14 @@ class OnnxFile:
         return source.stored if source is not None else self._element_type(node.input[0], zero_point)
 
     def _element_type(self, *values: str) -> str | None:
-        """Of the first that is a constant."""
+        """Of the first that is a constant, or cast from one."""
         from onnx import helper
 
         for value in values:
-            if value in self.constants:
+            if self._is_plain(value):
+                number = self.casts[value] if value in self.casts else self.constants[value].data_type
                 try:
-                    return str(helper.tensor_dtype_to_np_dtype(self.constants[value].data_type))
+                    return str(helper.tensor_dtype_to_np_dtype(number))
                 except KeyError:
                     raise ModelError(
                         f"{self.path} is damaged: the constant {value!r} has no type.", fix="Export it again."

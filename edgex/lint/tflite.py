@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from edgex.lint.finding import Finding
 from edgex.lint.tflite_file import FileOperator, FileTensor, TfliteFile, read_tflite_file
 
-CHANNEL_AXES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}
-"""Convolutions, and the axis of their weights that counts output channels."""
+CHANNEL_AXES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+"""Products, and the axis of their weights that counts output channels."""
 
-WEIGHTED = (*CHANNEL_AXES, "FULLY_CONNECTED", "TRANSPOSE_CONV")
+WEIGHTED = (*CHANNEL_AXES, "TRANSPOSE_CONV")
 """Operators that belong in INT8 wherever they stand; others may follow the last DEQUANTIZE, as a softmax does."""
 
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
@@ -71,13 +71,16 @@ class Subject:
         return any(self.allow_float.search(name.rsplit(".", added)[0]) for name in names for added in range(3))
 
     @cached_property
-    def integer_convolutions(self) -> tuple[tuple[FileOperator, FileTensor, FileTensor], ...]:
-        """Convolutions that read integers, with what they read and their weights."""
+    def integer_products(self) -> tuple[tuple[FileOperator, FileTensor, FileTensor], ...]:
+        """Products that read integers, with what they read and their weights; dense layers only with those of 4 bits,
+        because with 8 bits one scale for all channels does."""
         found = []
         for operator in self.file.operators:
             if operator.code in CHANNEL_AXES:
                 x, weights = operator.inputs[:2]
-                if x is not None and weights is not None and x.type in QUANTIZABLE:
+                if x is None or weights is None or x.type not in QUANTIZABLE:
+                    continue
+                if operator.code != "FULLY_CONNECTED" or weights.type == "INT4":
                     found.append((operator, x, weights))
         return tuple(found)
 
@@ -127,15 +130,18 @@ def activations_int8(subject: Subject) -> Iterator[Breach]:
 
 
 def weights_int8(subject: Subject) -> Iterator[Breach]:
-    """Convolutions have int8 weights."""
-    for operator, _, weights in subject.integer_convolutions:
-        if weights.type != "INT8":
-            yield operator.name, f"its weights are {weights.type}"
+    """Weights are int8, or INT4 where XNNPACK takes it: in dense layers with an even number of inputs."""
+    for operator, _, weights in subject.integer_products:
+        if operator.code != "FULLY_CONNECTED":
+            if weights.type != "INT8":
+                yield operator.name, f"its weights are {weights.type}"
+        elif weights.shape and weights.shape[-1] % 2:
+            yield operator.name, f"its weights are INT4 for {weights.shape[-1]} inputs, an odd number"
 
 
 def weights_per_channel(subject: Subject) -> Iterator[Breach]:
-    """Their weights have one scale for each output channel."""
-    for operator, _, weights in subject.integer_convolutions:
+    """Weights have one scale for each output channel."""
+    for operator, _, weights in subject.integer_products:
         axis = CHANNEL_AXES[operator.code]
         channels = weights.shape[axis] if len(weights.shape) > axis else 0
         if weights.scales.size != channels:
@@ -146,14 +152,14 @@ def weights_per_channel(subject: Subject) -> Iterator[Breach]:
 
 def weights_symmetric(subject: Subject) -> Iterator[Breach]:
     """The zero points of weights are 0."""
-    for operator, _, weights in subject.integer_convolutions:
+    for operator, _, weights in subject.integer_products:
         if weights.zero_points.any():
             yield operator.name, "its weights have zero points other than 0"
 
 
 def bias_scale(subject: Subject) -> Iterator[Breach]:
     """There is an int32 bias, at the scale of the input times that of the weights; interpreters crash without one."""
-    for operator, x, weights in subject.integer_convolutions:
+    for operator, x, weights in subject.integer_products:
         bias = operator.inputs[2] if len(operator.inputs) > 2 else None
         if bias is None:
             yield operator.name, "it has no bias"

@@ -1,22 +1,27 @@
 """Observers: what they see of each image's tensors, and the range they make of it.
 
-``average`` is the default. A range of smallest and largest values ever seen is at the mercy of one odd image: on a
-trained Xception single images drive some tensors a hundred times over the usual. Averaging the images' own extremes
-(as in TensorFlow Lite's moving-average observers, Jacob et al. 2018, arXiv:1712.05877) is robust, and leaving the
-odd images out makes it independent of how many there are.
+``average`` is the default. A range of smallest and largest values ever seen, ``minmax``, is at the mercy of one odd
+image: on a trained Xception single images drive some tensors a hundred times over the usual. Averaging the images' own
+extremes (as in TensorFlow Lite's moving-average observers, Jacob et al. 2018, arXiv:1712.05877) is robust, and leaving
+the odd images out makes it independent of how many there are.
+
+The other methods look at all values, see :mod:`edgex.quantize.histogram`. They leave odd images out as well: one in a
+hundred holds more values than a percentile cuts off, and clipping it costs more squared error than all others make.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgex.graph.ir import Array
 from edgex.plan import Range
+from edgex.quantize.histogram import HistogramMethod
 
-Method = Literal["average", "minmax", "percentile"]
+ExtremesMethod = Literal["average", "minmax"]
+Method = ExtremesMethod | HistogramMethod
 
 ODD_FACTOR = 10.0
 """An image is odd for a tensor when it drives it this many times further than the median image does."""
@@ -86,61 +91,23 @@ class ImageExtremes:
         ]
         return sorted(found, key=lambda image: (-image.tensors, -image.factor))
 
-    def ranges(self, method: Literal["average", "minmax"]) -> dict[str, Range]:
+    def ranges(self, method: ExtremesMethod) -> dict[str, Range]:
         """A range for each tensor, spanning zero."""
         if method == "minmax":
-            lows, highs = self.lows.min(axis=0), self.highs.max(axis=0)
-        else:
-            usual = ~self.odd()
-            lows = np.average(self.lows, axis=0, weights=usual)
-            highs = np.average(self.highs, axis=0, weights=usual)
+            return self._spanning_zero(self.lows.min(axis=0), self.highs.max(axis=0))
+        usual = ~self.odd()
+        return self._spanning_zero(*(np.average(ends, axis=0, weights=usual) for ends in (self.lows, self.highs)))
+
+    def usual_ranges(self) -> dict[str, Range]:
+        """The outermost values of the images that are not odd for a tensor, and zero."""
+        odd = self.odd()
+        return self._spanning_zero(np.where(odd, 0, self.lows).min(axis=0), np.where(odd, 0, self.highs).max(axis=0))
+
+    def _spanning_zero(self, lows: NDArray[np.floating[Any]], highs: NDArray[np.floating[Any]]) -> dict[str, Range]:
         return {
             name: spanning_zero(float(low), float(high))
             for name, low, high in zip(self.tensors, lows, highs, strict=True)
         }
-
-
-class Histogram:
-    """Counts of one tensor's values in constant memory, for percentiles.
-
-    The bins span (-limit, limit); when a value lies outside, the limit doubles and pairs of bins become one, so
-    what was counted stays exact.
-    """
-
-    BINS = 8192
-
-    def __init__(self) -> None:
-        self._counts = np.zeros(self.BINS, np.int64)
-        self._limit = 0.0
-        self._seen = Range(0.0, 0.0)
-
-    def add(self, values: Array) -> None:
-        """Count values of any shape."""
-        self._seen = self._seen.union(Range(float(values.min()), float(values.max())))
-        largest = max(-self._seen.low, self._seen.high)
-        if self._limit == 0.0:
-            # A power of two keeps the bin edges exact however often they double
-            self._limit = 2.0 ** np.ceil(np.log2(max(largest, 1e-30)))
-        while largest > self._limit:
-            self._double()
-        counts, _ = np.histogram(values, bins=self.BINS, range=(-self._limit, self._limit))
-        self._counts += counts
-
-    def range(self, percentile: float) -> Range:
-        """The range that leaves out ``100 - percentile`` percent of the values, half of them at each end."""
-        cumulative = np.cumsum(self._counts)
-        outside = (1 - percentile / 100) / 2 * cumulative[-1]
-        edges = np.linspace(-self._limit, self._limit, self.BINS + 1)
-        first = int(np.searchsorted(cumulative, outside, side="right"))
-        last = int(np.searchsorted(cumulative, cumulative[-1] - outside, side="left"))
-        # The outermost bins reach further than the values in them
-        return spanning_zero(max(float(edges[first]), self._seen.low), min(float(edges[last + 1]), self._seen.high))
-
-    def _double(self) -> None:
-        quarter = self.BINS // 4
-        pairs = self._counts.reshape(-1, 2).sum(axis=1)
-        self._counts = np.concatenate([np.zeros(quarter, np.int64), pairs, np.zeros(quarter, np.int64)])
-        self._limit *= 2
 
 
 def spanning_zero(low: float, high: float) -> Range:

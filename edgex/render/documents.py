@@ -29,7 +29,12 @@ def written_document(written: "WrittenDirectory") -> dict[str, Any]:
         {"path": a.path, "format": a.format, "precision": a.precision, "bytes": a.bytes, "sha256": a.sha256}
         for a in written.artifacts
     ]
-    return {"directory": written.directory, "artifacts": artifacts, "warnings": list(written.warnings)}
+    document = {"directory": written.directory, "artifacts": artifacts, "warnings": list(written.warnings)}
+    if written.rungs:
+        document["rungs"] = [asdict(rung) for rung in written.rungs]
+    if written.history is not None:
+        document["training"] = {**asdict(written.history), "best_epoch": written.history.best}
+    return document
 
 
 def eval_document(evaluation: "Evaluation") -> dict[str, Any]:

@@ -31,6 +31,10 @@ MOST_OPERATIONS = 15
 
 
 def show_written(written: "WrittenDirectory") -> None:
+    for rung in written.rungs:
+        out().print(str(rung))
+    if written.history is not None:
+        out().print(f"Training: {written.history}")
     table = new_table("artifact", "precision", "size")
     for artifact in written.artifacts:
         table.add_row(artifact.path.name, artifact.precision, size(artifact.bytes))

@@ -8,14 +8,15 @@ from tempfile import TemporaryDirectory
 
 from edgex.dataset import Dataset, check_disjoint, open_dataset
 from edgex.errors import ModelError, UsageError
+from edgex.execute import logits_name, open_network
 from edgex.manifest import file_record
-from edgex.pipeline import Progress, QuantizeOptions, data_warnings
+from edgex.pipeline import Progress, QuantizeOptions, calibration_images, data_warnings
 from edgex.runtime import physical_cores
 from edgex.sensitivity.ranking import Probes, rank_layers
 from edgex.sensitivity.record import Cost, FileSpeed, Sensitivity, Suggestion
-from edgex.sensitivity.simulation import Probe, cost, decoded, logits_name, open_network
+from edgex.sensitivity.simulation import Probe, cost, decoded
 from edgex.sensitivity.speed import explain_speed
-from edgex.sensitivity.subject import Subject, calibration_images, quantized
+from edgex.sensitivity.subject import Subject, quantized
 from edgex.sensitivity.suggestion import gain_db, keep_float_pattern, worth_keeping
 from edgex.target import TargetProfile
 

@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgex.execute import Logits, open_network
 from edgex.graph.ir import Add, Node
 from edgex.parallel import ahead
 from edgex.quantize.layout import WEIGHTED_OPS
 from edgex.report import LayerSensitivity
-from edgex.sensitivity.simulation import Logits, Probe, cost, open_network, plan_of_one
+from edgex.sensitivity.simulation import Probe, cost, plan_of_one
 from edgex.sensitivity.subject import Subject
 
 RANKED_OPS = (*WEIGHTED_OPS, Add)

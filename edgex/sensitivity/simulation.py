@@ -4,7 +4,6 @@ What runs is what the ONNX writer writes, in ONNX Runtime, so the figures are th
 thread each, and several images run at a time: the same bits whatever the number of threads.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,26 +14,15 @@ from numpy.typing import NDArray
 
 from edgex.dataset import Dataset
 from edgex.errors import DataError
+from edgex.execute import Logits
 from edgex.graph.fusion import fused_activation
-from edgex.graph.ir import Array, Graph, Softmax
+from edgex.graph.ir import Array, Graph
+from edgex.logits import paired_hits, snr_db
 from edgex.parallel import ahead
 from edgex.plan import QuantizationPlan
 from edgex.preprocess import Preprocessing
 from edgex.quantize.layout import quantization_layout
 from edgex.sensitivity.record import Cost
-from edgex.write.onnx import OnnxForm, onnx_model
-
-CLEAREST_DB = 100.0
-"""About what rounding leaves of float32: an image without noise counts as this."""
-
-Logits = Callable[[Array], Array]
-"""A network: from one image (1, height, width, channels) to logits (1, classes)."""
-
-
-def logits_name(graph: Graph) -> str:
-    """The tensor that the final softmax reads; the output where there is no softmax."""
-    output = graph[graph.outputs[0]]
-    return output.inputs[0] if isinstance(output.op, Softmax) else output.name
 
 
 def plan_of_one(graph: Graph, plan: QuantizationPlan, layer: str) -> QuantizationPlan:
@@ -58,30 +46,6 @@ def plan_without(graph: Graph, plan: QuantizationPlan, keep_float: re.Pattern[st
     layout = quantization_layout(graph, keep_float)
     ranges = {name: plan.ranges[name] for name in layout.tensors}
     return replace(plan, ranges=ranges, precisions=layout.precisions, ties=layout.ties)
-
-
-def open_network(graph: Graph, plan: QuantizationPlan | None, form: OnnxForm) -> Logits:
-    """A network, loaded; in float without a plan. It may be called from several threads."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # warnings speak of the graph optimizer's choices, not of the user's model
-    name = logits_name(graph)
-    content = onnx_model(replace(graph, outputs=(name,)), plan, form).SerializeToString()
-    # It would quantize the biases of a target that keeps them in float
-    session = onnxruntime.InferenceSession(
-        content, options, providers=["CPUExecutionProvider"], disabled_optimizers=["WeightBiasQuantization"]
-    )
-    (source,) = graph.inputs
-
-    def logits(image: Array) -> Array:
-        (values,) = session.run([name], {source.name: image})
-        found: Array = values
-        return found
-
-    return logits
 
 
 def decoded(dataset: Dataset, preprocessing: Preprocessing, file: Path) -> tuple[NDArray[np.int64], Array]:
@@ -136,44 +100,23 @@ class Probe:
             progress(len(found), len(images))
         return cls(images, np.concatenate(found), labels, workers)
 
-    def compared(self, network: Logits) -> Iterator[tuple[Array, Array]]:
-        """Logits (classes,) of the float network and of another, image by image."""
-        for reference, (logits,) in zip(self.logits, _run(network, self.images, self.workers), strict=True):
-            yield reference, logits
+    def logits_of(self, network: Logits) -> Array:
+        """Of another network, (images, classes)."""
+        return np.concatenate(list(_run(network, self.images, self.workers)))
+
+    def snr_db(self, network: Logits) -> float | None:
+        """Signal-to-noise ratio of another network's logits, see :func:`edgex.logits.snr_db`."""
+        return snr_db(self.logits, self.logits_of(network))
 
 
 def _run(network: Logits, images: Array, workers: int) -> Iterator[Array]:
     return ahead(lambda index: network(images[index : index + 1]), range(len(images)), workers)
 
 
-def snr_db(network: Logits, probe: Probe) -> float | None:
-    """Signal-to-noise ratio of the logits in decibels, the mean of the images'; None if not one of them changes.
-
-    Each image has its own (as speech coders are judged, by segmental SNR: Jayant and Noll, Digital Coding of Waveforms,
-    1984), because some drive a network so far that their clipping would be all that a ratio of sums tells. Logits
-    count less their mean over the classes, which a softmax forgets.
-    """
-    ratios = []
-    for reference, logits in probe.compared(network):
-        signal, noise = _power(reference), _power(logits - reference)
-        if signal:
-            ratios.append(10 * math.log10(signal / noise) if noise else math.inf)
-    clear = [min(ratio, CLEAREST_DB) for ratio in ratios]
-    return sum(clear) / len(clear) if any(map(math.isfinite, ratios)) else None
-
-
-def _power(logits: Array) -> float:
-    return float(np.square(logits - logits.mean(dtype=np.float64)).sum())
-
-
 def cost(network: Logits, probe: Probe, labelled: Probe | None) -> Cost:
     """What a network loses: its noise on the images of ``probe``, its predictions on the labelled ones."""
-    ratio = snr_db(network, probe)
+    ratio = probe.snr_db(network)
     if labelled is None or labelled.labels is None:
         return Cost(snr_db=ratio)
-    lost = gained = 0
-    for label, (reference, logits) in zip(labelled.labels, labelled.compared(network), strict=True):
-        before, after = reference.argmax() == label, logits.argmax() == label
-        lost += int(before and not after)
-        gained += int(after and not before)
-    return Cost(snr_db=ratio, images=len(labelled.images), lost=lost, gained=gained)
+    hits = paired_hits(labelled.labels, labelled.logits, labelled.logits_of(network))
+    return Cost(snr_db=ratio, images=hits.images, lost=hits.lost, gained=hits.gained)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 from edgex.bench.block import Contender
 from edgex.bench.operations import Operation, OperationProfile, profile_operations
+from edgex.execute import logits_name
 from edgex.graph.ir import Graph, Softmax
 from edgex.records import Artifact
 from edgex.runtime import installed_runtimes, runtimes_for
 from edgex.sensitivity.record import FileSpeed, OperationKind
-from edgex.sensitivity.simulation import logits_name
 from edgex.sensitivity.subject import Subject
 
 SECONDS = 1.0

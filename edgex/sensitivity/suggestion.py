@@ -4,8 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from edgex.execute import open_network
 from edgex.report import LayerSensitivity
-from edgex.sensitivity.simulation import Probe, open_network, plan_without, snr_db
+from edgex.sensitivity.simulation import Probe, plan_without
 from edgex.sensitivity.subject import Subject
 
 MOST_LAYERS = 5
@@ -81,7 +82,7 @@ def worth_keeping(
         plan = plan_without(subject.graph, subject.plan, re.compile(keep_float_pattern(kept, given)))
         done += 1
         progress(done, 2 * most)
-        return gain_db(whole_db, snr_db(open_network(subject.graph, plan, subject.form), probe), len(kept))
+        return gain_db(whole_db, probe.snr_db(open_network(subject.graph, plan, subject.form)), len(kept))
 
     best_gain, best = max((tried(layers[:count]), layers[:count]) for count in range(1, most + 1))
     for layer in best[:-1]:

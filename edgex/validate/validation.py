@@ -16,7 +16,7 @@ from edgex.errors import DataError
 from edgex.evaluate import Crews
 from edgex.gate import GateResult, Limits, judge
 from edgex.manifest import Manifest, file_record, read_manifest, verify
-from edgex.measure import calibrated_with
+from edgex.measure import images_seen
 from edgex.output import locked, replace_files
 from edgex.page import report_page
 from edgex.pipeline import data_warnings
@@ -115,7 +115,7 @@ def validate(
     preprocessing = Preprocessing.from_json(manifest.preprocessing, str(directory))
     dataset = open_dataset(data, role="evaluation", labels=options.labels, max_bad=options.max_bad)
     dataset = replace(dataset, class_names=tuple(map(_text, dataset.class_names)))
-    check_disjoint(calibrated_with(directory), dataset)
+    check_disjoint(images_seen(directory), dataset)
     kept = directory / PARTIAL_NAME
     with locked(directory), subjects(directory, manifest, baseline, preprocessing) as files:
         measured = _measure(files, dataset, preprocessing, kept, options, progress)

@@ -5,12 +5,12 @@ stores in 8 bits is three values: ``name.raw`` as computed, ``name.quantized``, 
 is what all its readers take. Runtimes fuse each operation with the pairs around it (ONNX Runtime's QLinearConv,
 TensorRT's INT8 kernels); the operator definitions are those of https://onnx.ai/onnx/operators/.
 
-The input stays NHWC, as in Keras, and is transposed once; inside, images are NCHW.
+The input stays NHWC, as in Keras, and is transposed once; inside, images are NCHW. Files with INT4 weights need ONNX
+Runtime 1.23 or newer: older ones have no Cast from INT4.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,34 +46,17 @@ from edgex.graph.ir import (
 )
 from edgex.graph.shapes import explicit_padding
 from edgex.plan import QuantizationPlan, quantize_kernel
+from edgex.write.int4 import pack_int4
 from edgex.write.onnx_activations import write_activation
+from edgex.write.onnx_form import IR_VERSIONS, OnnxForm
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+__all__ = ["OnnxForm", "body_value", "onnx_model"]
+
 NHWC_TO_NCHW = [0, 3, 1, 2]
 NCHW_TO_NHWC = [0, 2, 3, 1]
-IR_VERSIONS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12}
-"""The IR version each opset was released with: older runtimes refuse newer ones."""
-
-
-@dataclass(frozen=True)
-class OnnxForm:
-    """How a target wants its ONNX.
-
-    Attributes:
-        opset: of the default domain, 13 to 24.
-        activation_type: of quantized activations; ``uint8`` with INT8 weights is what ONNX Runtime calls U8S8.
-        bias: ``int32`` at the accumulator's scale, or ``float``, which TensorRT demands.
-        float_type: of a model without a plan; with one, what is not quantized is float32.
-        integer_io: inputs and outputs are quantized too.
-    """
-
-    opset: int = 17
-    activation_type: Literal["uint8", "int8"] = "uint8"
-    bias: Literal["int32", "float"] = "int32"
-    float_type: Literal["float32", "float16"] = "float32"
-    integer_io: bool = False
 
 
 def onnx_model(graph: Graph, plan: QuantizationPlan | None = None, form: OnnxForm | None = None) -> "ModelProto":
@@ -329,19 +312,34 @@ class _Writer:
             values = [self._float(name, arrange(kernel))]
             return values if bias is None else [*values, self._float(f"{node.name}.bias", bias)]
         input_scale = self.plan.parameters(node.inputs[0]).scale
-        quantized = quantize_kernel(kernel, channel_axes, bias, input_scale)
-        weights = [self._per_output_channel(name, arrange(quantized.values), quantized.scales)]
+        quantized = quantize_kernel(kernel, channel_axes, bias, input_scale, self.plan.weight_bits)
+        packed = self.plan.weight_bits == 4 and self.form.weight_storage == "int4"
+        weights = [self._per_output_channel(name, arrange(quantized.values), quantized.scales, packed=packed)]
         if bias is None:
             return weights
         if self.form.bias == "float":
             return [*weights, self._float(f"{node.name}.bias", bias)]
         return [*weights, self._per_output_channel(f"{node.name}.bias", quantized.bias, quantized.scales * input_scale)]
 
-    def _per_output_channel(self, name: str, values: NDArray[Any], scales: NDArray[np.float32]) -> str:
-        quantized = self._constant(f"{name}.quantized", values)
+    def _per_output_channel(
+        self, name: str, values: NDArray[Any], scales: NDArray[np.float32], *, packed: bool = False
+    ) -> str:
+        quantized = (self._packed if packed else self._constant)(f"{name}.quantized", values)
         scale = self._constant(f"{name}.scale", scales)
         zero_points = self._constant(f"{name}.zero_point", np.zeros(scales.shape, values.dtype))
         return self._emit("DequantizeLinear", [quantized, scale, zero_points], name, axis=0)
+
+    def _packed(self, name: str, values: NDArray[np.int8]) -> str:
+        """Weights of 4 bits, two to a byte, that runtimes cast to INT8 once, as they load the model.
+
+        Without the cast they dequantize them at each run and convolve in float (ONNX Runtime 1.31, OpenVINO 2026.4).
+        """
+        from onnx import TensorProto, helper
+
+        packed = f"{name}.int4"
+        content = pack_int4(values).tobytes()
+        self.initializers[packed] = helper.make_tensor(packed, TensorProto.INT4, values.shape, content, raw=True)
+        return self._emit("Cast", [packed], name, to=TensorProto.INT8)
 
     def _window(
         self,

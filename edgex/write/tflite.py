@@ -17,7 +17,7 @@ from edgex.errors import UsageError
 from edgex.graph.fusion import fused_activation, fused_producer
 from edgex.graph.ir import Dense, GlobalAveragePool, Graph, Identity, Input, Node, Softmax
 from edgex.graph.shapes import Shape
-from edgex.plan import QuantizationPlan
+from edgex.plan import QuantizationPlan, WeightBits
 from edgex.write.tflite_operators import INT8_SOFTMAX, write_node
 from edgex.write.tflite_schema import ModelBuilder, Tensor
 
@@ -53,6 +53,7 @@ class _Writer:
         self.integer_io = integer_io
         self.model = ModelBuilder()
         self.tensors: dict[tuple[str, bool], Tensor] = {}
+        self.weight_bits: WeightBits = plan.weight_bits if plan is not None else 8
         self.int8_nodes = {node.name for node in graph.nodes if plan is not None and plan.is_int8(node.name)}
         self.parameters = {name: plan.parameters(name) for name in plan.ranges} if plan is not None else {}
         for node in graph.nodes:
@@ -80,7 +81,7 @@ class _Writer:
         inputs = [self._tensor(name, int8) for name in node.inputs]
         activation = fused_activation(self.graph, node)
         output = self._add((activation or node).name, self._shape(node), int8)
-        write_node(self.model, node, inputs, output, activation.op if activation else None)
+        write_node(self.model, node, inputs, output, activation.op if activation else None, self.weight_bits)
 
     def _shape(self, node: Node) -> Shape:
         """As the graph has it; but a pool that only an INT8 dense layer reads makes the image which that wants."""

@@ -2,6 +2,10 @@
 
 The tensors decide: an operation whose inputs are int8 is written in INT8, with int8 weights and an int32 bias. Where
 one operation takes several operators, the tensors between them are named ``<node>.<what they hold>``.
+
+Weights of 4 bits are INT4, two to a byte, where XNNPACK runs them as fast as INT8: in dense layers and pointwise
+convolutions, which FULLY_CONNECTED does alike. Elsewhere each takes a byte: CONV_2D and DEPTHWISE_CONV_2D know INT4 too
+(version 7), but outside XNNPACK, and Xception takes four times as long (LiteRT 2.3).
 """
 
 import math
@@ -39,7 +43,7 @@ from edgex.graph.ir import (
     Softmax,
 )
 from edgex.graph.shapes import explicit_padding
-from edgex.plan import TIED_OPS, QuantizationParameters, quantize_kernel
+from edgex.plan import TIED_OPS, QuantizationParameters, WeightBits, quantize_kernel
 from edgex.write.tflite_activations import FUSED_ACTIVATIONS, scalar, write_activation
 from edgex.write.tflite_schema import SAME, VALID, ModelBuilder, Tensor
 
@@ -50,7 +54,12 @@ INT8_SOFTMAX = QuantizationParameters(np.float32(1 / 256), -128)
 
 
 def write_node(
-    model: ModelBuilder, node: Node, inputs: Sequence[Tensor], output: Tensor, activation: Op | None
+    model: ModelBuilder,
+    node: Node,
+    inputs: Sequence[Tensor],
+    output: Tensor,
+    activation: Op | None,
+    weight_bits: WeightBits,
 ) -> None:
     """Write what ``node`` computes from ``inputs`` into ``output``, and the ReLU or ReLU6 fused into it.
 
@@ -64,13 +73,15 @@ def write_node(
     fused = FUSED_ACTIVATIONS[activation]
     match node.op:
         case Conv2D():
-            _conv(model, node, node.op, x, output, fused)
+            _conv(model, node, node.op, x, output, fused, weight_bits)
         case DepthwiseConv2D():
-            _depthwise(model, node, node.op, x, output, fused)
+            _depthwise(model, node, node.op, x, output, fused, weight_bits)
         case Dense() if x.quantization is None:
             _dense(model, node, x, output, fused)
+        case Dense() if _is_packed(x, weight_bits):
+            _packed_dense(model, node, x, output, fused)
         case Dense():
-            _dense_as_conv(model, node, x, output, fused)
+            _dense_as_conv(model, node, x, output, fused, weight_bits)
         case Affine():
             _affine(model, x, output, node.params["scale"], node.params["offset"])
         case Relu() | LeakyRelu() | Elu() | Activation():
@@ -118,10 +129,16 @@ def _check_int8(node: Node, inputs: Sequence[Tensor], output: Tensor) -> None:
         )
 
 
-def _conv(model: ModelBuilder, node: Node, op: Conv2D, x: Tensor, output: Tensor, fused: int) -> None:
+def _conv(
+    model: ModelBuilder, node: Node, op: Conv2D, x: Tensor, output: Tensor, fused: int, weight_bits: WeightBits
+) -> None:
     height, width, _, _ = node.params["kernel"].shape
     x, padding = _padded(model, x, output, op.padding, (height, width), op.strides, op.dilation)
-    kernel, bias = _weights(model, node, x, node.params["kernel"].transpose(3, 0, 1, 2), channel_axis=0)
+    is_pointwise = (height, width, *op.strides, op.groups) == (1, 1, 1, 1, 1)
+    if is_pointwise and _is_packed(x, weight_bits):
+        _packed_dense(model, node, x, output, fused)
+        return
+    kernel, bias = _weights(model, node, x, node.params["kernel"].transpose(3, 0, 1, 2), 0, weight_bits)
     model.operator(
         "CONV_2D",
         [x, kernel, bias],
@@ -136,11 +153,13 @@ def _conv(model: ModelBuilder, node: Node, op: Conv2D, x: Tensor, output: Tensor
     )
 
 
-def _depthwise(model: ModelBuilder, node: Node, op: DepthwiseConv2D, x: Tensor, output: Tensor, fused: int) -> None:
+def _depthwise(
+    model: ModelBuilder, node: Node, op: DepthwiseConv2D, x: Tensor, output: Tensor, fused: int, weight_bits: WeightBits
+) -> None:
     height, width, channels, multiplier = node.params["kernel"].shape
     x, padding = _padded(model, x, output, op.padding, (height, width), op.strides, op.dilation)
     flat = node.params["kernel"].reshape(1, height, width, channels * multiplier)
-    kernel, bias = _weights(model, node, x, flat, channel_axis=3)
+    kernel, bias = _weights(model, node, x, flat, 3, weight_bits)
     model.operator(
         "DEPTHWISE_CONV_2D",
         [x, kernel, bias],
@@ -157,7 +176,7 @@ def _depthwise(model: ModelBuilder, node: Node, op: DepthwiseConv2D, x: Tensor, 
 
 
 def _dense(model: ModelBuilder, node: Node, x: Tensor, output: Tensor, fused: int) -> None:
-    kernel, bias = _weights(model, node, x, node.params["kernel"].T, channel_axis=0)
+    kernel, bias = _weights(model, node, x, node.params["kernel"].T, 0)
     keep_dims = len(x.shape) > 1
     model.operator(
         "FULLY_CONNECTED",
@@ -169,14 +188,16 @@ def _dense(model: ModelBuilder, node: Node, x: Tensor, output: Tensor, fused: in
     )
 
 
-def _dense_as_conv(model: ModelBuilder, node: Node, x: Tensor, output: Tensor, fused: int) -> None:
+def _dense_as_conv(
+    model: ModelBuilder, node: Node, x: Tensor, output: Tensor, fused: int, weight_bits: WeightBits
+) -> None:
     """A dense layer as 1x1 convolution, because older runtimes refuse FULLY_CONNECTED with per-channel weights."""
     read, out = node.params["kernel"].shape
     if len(x.shape) != 3:
         positions = math.prod(x.shape[:-1])
         x = _reshape(model, x, model.activation(f"{node.name}.image", (1, positions, read), x.quantization))
     flat = node.params["kernel"].T.reshape(out, 1, 1, read)
-    kernel, bias = _weights(model, node, x, flat, channel_axis=0)
+    kernel, bias = _weights(model, node, x, flat, 0, weight_bits)
     shape = (*x.shape[:2], out)
     made = output if shape == output.shape else model.activation(f"{node.name}.conv", shape, output.quantization)
     model.operator(
@@ -186,7 +207,43 @@ def _dense_as_conv(model: ModelBuilder, node: Node, x: Tensor, output: Tensor, f
         _reshape(model, made, output)
 
 
-def _weights(model: ModelBuilder, node: Node, x: Tensor, kernel: Array, channel_axis: int) -> tuple[Tensor, Tensor]:
+def _is_packed(x: Tensor, weight_bits: WeightBits) -> bool:
+    """Whether the weights of a dense layer or pointwise convolution that reads ``x`` are stored as INT4.
+
+    XNNPACK wants an even number of inputs; it leaves other layers to kernels that unpack the weights at each run.
+    """
+    return x.quantization is not None and weight_bits == 4 and x.shape[-1] % 2 == 0
+
+
+def _packed_dense(model: ModelBuilder, node: Node, x: Tensor, output: Tensor, fused: int) -> None:
+    """A dense layer, or a pointwise convolution as one, with INT4 weights.
+
+    FULLY_CONNECTED is the only operator whose INT4 weights XNNPACK takes (LiteRT 2.3). Version 10 is the first that
+    has them; tflite-runtime 2.14 knows the version, but refuses the weights.
+    """
+    keep_dims = len(output.shape) > 1
+    flat = node.params["kernel"].reshape(x.shape[-1], -1)
+    kernel, bias = _weights(model, node, x, flat.T, 0, 4, packed=True)
+    model.operator(
+        "FULLY_CONNECTED",
+        [x, kernel, bias],
+        output,
+        version=10,
+        keepNumDims=keep_dims,
+        fusedActivationFunction=fused,
+    )
+
+
+def _weights(
+    model: ModelBuilder,
+    node: Node,
+    x: Tensor,
+    kernel: Array,
+    channel_axis: int,
+    weight_bits: WeightBits = 8,
+    *,
+    packed: bool = False,
+) -> tuple[Tensor, Tensor]:
     """The constants of a kernel, laid out as in the file, and of its bias; quantized if ``x`` is.
 
     There is always a bias: a depthwise convolution without one crashes the interpreter.
@@ -195,9 +252,9 @@ def _weights(model: ModelBuilder, node: Node, x: Tensor, kernel: Array, channel_
     bias = node.params.get("bias", np.zeros(kernel.shape[channel_axis], np.float32))
     if x.quantization is None:
         return model.constant(names[0], kernel), model.constant(names[1], bias)
-    quantized = quantize_kernel(kernel, (channel_axis,), bias, x.quantization.scale)
+    quantized = quantize_kernel(kernel, (channel_axis,), bias, x.quantization.scale, weight_bits)
     return (
-        model.constant(names[0], quantized.values, quantized.scales, axis=channel_axis),
+        model.constant(names[0], quantized.values, quantized.scales, axis=channel_axis, packed=packed),
         model.constant(names[1], quantized.bias, quantized.scales * x.quantization.scale),
     )
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgex.graph.shapes import Shape
 from edgex.plan import QuantizationParameters
+from edgex.write.int4 import pack_int4
 
 SCHEMA_VERSION = 3
 FILE_IDENTIFIER = b"TFL3"
@@ -112,15 +113,22 @@ class ModelBuilder:
         scales: NDArray[np.float32] | None = None,
         zero_point: int = 0,
         axis: int = 0,
+        *,
+        packed: bool = False,
     ) -> Tensor:
-        """A tensor of known values, float32, int32 or int8; ``scales`` one per index of ``axis``, or a single one."""
-        self._buffers.append(
-            _aligned(self._schema.BufferT(data=np.ascontiguousarray(values).reshape(-1).view(np.uint8)))
-        )
-        self._data_bytes += values.nbytes + BUFFER_ALIGNMENT
+        """A tensor of known values.
+
+        Args:
+            values: float32, int32 or int8.
+            scales: one per index of ``axis``, or a single one; None for values that are not quantized.
+            packed: store int8 values that have 4 bits as INT4.
+        """
+        data = pack_int4(values) if packed else np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        self._buffers.append(_aligned(self._schema.BufferT(data=data)))
+        self._data_bytes += data.nbytes + BUFFER_ALIGNMENT
         tensor = self._schema.TensorT(
             name=name,
-            type=self._types[values.dtype],
+            type=self._schema.TensorType.INT4 if packed else self._types[values.dtype],
             shape=np.array(values.shape, np.int32),
             buffer=len(self._buffers) - 1,
         )

@@ -27,7 +27,13 @@ def test_without_a_setting_it_says_how_to_make_one(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--method", "entropy"), ("'entropy'", "average, minmax, percentile")),
+        (("--method", "best"), ("'best'", "average, minmax, percentile, mse, entropy, auto")),
+        (("--weight-bits", "3"), ("--weight-bits 3", "4, 8")),
+        (("--rounding", "up"), ("'up'", "nearest, learned")),
+        (("--mode", "train"), ("'train'", "ptq, qat")),
+        (("--mode", "qat", "--augment", "mixup"), ("'mixup'", "shift, flip, none")),
+        (("--mode", "qat"), ("--train is missing",)),
+        (("--train", "digits"), ("--train digits is for training", "--mode qat")),
         (("--io", "int4"), ("'int4'", "float, int8")),
         (("--preprocess", "yolo"), ("'yolo'", "xception, none, imagenet, caffe")),
         (("--resize", "tile"), ("'tile'", "stretch, crop, pad")),

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from qdq import TARGETS, Qdq, lint
 
 from edgex.lint.onnx import RULES
@@ -182,6 +182,42 @@ def _bias_at_another_scale(model: ModelProto) -> None:
     _set(model, "pointwise.bias.scale", np.full(4, 0.01, np.float32))
 
 
+def _pack(model: ModelProto, opset: int = 21) -> None:
+    """Store pointwise weights as INT4, cast to INT8, as our writer does."""
+    model.opset_import[0].version = opset
+    weights, tensor = "pointwise.kernel.q", TensorProto(name="packed", dims=[4, 4, 1, 1], data_type=TensorProto.INT4)
+    tensor.raw_data = bytes(8)
+    (plain,) = (tensor for tensor in model.graph.initializer if tensor.name == weights)
+    model.graph.initializer.remove(plain)
+    model.graph.initializer.append(tensor)
+    model.graph.node.insert(0, helper.make_node("Cast", ["packed"], [weights], name=weights, to=TensorProto.INT8))
+
+
+def _packed_too_early(model: ModelProto) -> None:
+    _pack(model, opset=17)
+
+
+def _packed_per_input_channel(model: ModelProto) -> None:
+    _pack(model)
+    _per_input_channel(model)
+
+
+def _packed_and_never_cast(model: ModelProto) -> None:
+    """Runtimes would dequantize these weights at each run, and compute in float."""
+    _pack(model)
+    model.graph.node.remove(_node(model, "pointwise.kernel.q"))
+    _node(model, "pointwise.kernel").input[0] = "packed"
+    zero = next(tensor for tensor in model.graph.initializer if tensor.name == "pointwise.kernel.zero")
+    zero.CopyFrom(helper.make_tensor(zero.name, TensorProto.INT4, [4], bytes(2), raw=True))
+
+
+def _cast_to_float(model: ModelProto) -> None:
+    _pack(model)
+    _node(model, "pointwise.kernel.q").attribute[0].i = TensorProto.FLOAT
+    _node(model, "pointwise").input[1] = "pointwise.kernel.q"
+    model.graph.node.remove(_node(model, "pointwise.kernel"))
+
+
 CORRUPTIONS = [
     ("jetson", _opset_24, "opset-within-limit", "model.onnx"),
     ("jetson", _foreign_domain, "operators-supported", "softmax"),
@@ -200,6 +236,11 @@ CORRUPTIONS = [
     ("jetson", _type_left_to_the_default, "activation-type", "depthwise.dq"),
     ("x86", _activation_per_channel, "activations-per-tensor", "depthwise.q"),
     ("jetson", _weights_uint8, "weights-int8", "pointwise"),
+    ("x86", _packed_and_never_cast, "weights-int8", "pointwise"),
+    ("x86", _packed_too_early, "int4-readable", "packed"),
+    ("gpu-desktop", _packed_too_early, "int4-readable", "packed"),
+    ("x86", _packed_per_input_channel, "weights-per-channel", "pointwise"),
+    ("x86", _cast_to_float, "product-inputs-quantized", "pointwise"),
     ("jetson", _depthwise_per_tensor, "weights-per-channel", "depthwise"),
     ("jetson", _dense_per_tensor, "weights-per-channel", "dense"),
     ("jetson", _per_input_channel, "weights-per-channel", "pointwise"),
@@ -223,6 +264,21 @@ def test_a_corruption_breaks_exactly_its_rule(
     found = lint(model, TARGETS[name], tmp_path)
     assert set(found) == {rule}
     assert where in found[rule]
+
+
+@pytest.mark.parametrize("name", ["x86", "arm"])
+def test_packed_weights_are_clean_where_runtimes_unpack_them(name: str, tmp_path: Path) -> None:
+    model = Qdq(TARGETS[name]).model(TARGETS[name].opset)
+    _pack(model)
+    onnx.checker.check_model(model, full_check=True)
+    assert lint(model, TARGETS[name], tmp_path) == {}
+
+
+def test_tensorrt_gets_no_packed_weights_even_where_it_reads_the_opset(tmp_path: Path) -> None:
+    target = load_target("jetson", jetpack="7.2")
+    model = Qdq(target).model(target.opset)
+    _pack(model)
+    assert lint(model, target, tmp_path) == {"int4-readable": {"packed"}}
 
 
 def test_every_rule_has_a_corruption() -> None:

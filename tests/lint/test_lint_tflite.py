@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,16 @@ from edgex.write.tflite import tflite_model
 
 PICTURES = np.random.default_rng(0).uniform(-1.0, 1.0, (2, 32, 32, 3)).astype(np.float32)
 GRAPH = tiny_xception()
-INT8 = tflite_model(GRAPH, min_max_plan(GRAPH, PICTURES))
+PLAN = min_max_plan(GRAPH, PICTURES)
+INT8 = tflite_model(GRAPH, PLAN)
+INT4 = tflite_model(GRAPH, replace(PLAN, weight_bits=4))
 
 
 class Corruption:
     """A good file's tensors and operators, by name, to be spoiled and written."""
 
-    def __init__(self) -> None:
-        self.model = parse(INT8)
+    def __init__(self, content: bytes = INT8) -> None:
+        self.model = parse(content)
         self.graph = self.model.subgraphs[0]
         self.tensors: dict[str, Any] = {tensor.name.decode(): tensor for tensor in self.graph.tensors}
 
@@ -68,6 +71,10 @@ def test_what_edgex_writes_is_clean(tmp_path: Path, scheme: Scheme, integer_io: 
     assert lint(tmp_path, tflite_model(GRAPH, plan, integer_io=integer_io)) == []
 
 
+def test_packed_weights_are_clean(tmp_path: Path) -> None:
+    assert lint(tmp_path, INT4) == []
+
+
 def test_a_float_file_is_clean(tmp_path: Path) -> None:
     assert lint(tmp_path, tflite_model(GRAPH)) == []
 
@@ -96,6 +103,7 @@ SPOILED: list[tuple[str, str, Callable[[Corruption], None]]] = [
     ("activations-int8", "add", lambda c: c.shift("add", 200)),
     ("activations-int8", "add", lambda c: c.scale("add", 1.0, count=0)),
     ("weights-int8", "conv2d", lambda c: c.set_type("conv2d.kernel", "UINT8")),
+    ("weights-int8", "conv2d", lambda c: c.set_type("conv2d.kernel", "INT4")),
     (
         "weights-per-channel",
         "conv2d",
@@ -123,6 +131,26 @@ def test_each_corruption_breaks_its_rule(
     corruption = Corruption()
     spoil(corruption)
     assert {(finding.rule, finding.where) for finding in lint(tmp_path, pack(corruption.model))} == {(rule, where)}
+
+
+DENSE = "block2_sepconv1.pointwise"
+SPOILED_INT4: list[tuple[str, Callable[[Corruption], None]]] = [
+    ("weights-int8", lambda c: setattr(c.tensors[f"{DENSE}.kernel"], "shape", np.array([24, 15], np.int32))),
+    ("weights-per-channel", lambda c: [c.scale(f"{DENSE}.{name}", 1.0, count=1) for name in ("kernel", "bias")]),
+    ("weights-per-channel", lambda c: c.set_axis(f"{DENSE}.kernel", 1)),
+    ("weights-symmetric", lambda c: c.shift(f"{DENSE}.kernel", 1)),
+    ("bias-scale", lambda c: c.scale(f"{DENSE}.bias", 1.00001)),
+]
+
+
+@pytest.mark.parametrize(("rule", "spoil"), SPOILED_INT4)
+def test_each_corruption_of_packed_weights_breaks_its_rule(
+    tmp_path: Path, rule: str, spoil: Callable[[Corruption], None]
+) -> None:
+    corruption = Corruption(INT4)
+    (made,) = (name for name in ("block2_sepconv2_act", DENSE) if name in corruption.tensors)
+    spoil(corruption)
+    assert {(finding.rule, finding.where) for finding in lint(tmp_path, pack(corruption.model))} == {(rule, made)}
 
 
 @pytest.mark.parametrize("kept", ["add", "block3_sepconv1.depthwise", "predictions", "block1_conv1"])

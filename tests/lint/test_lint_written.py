@@ -17,6 +17,7 @@ from edgex.plan import QuantizationPlan, Range
 from edgex.quantize.layout import quantization_layout
 from edgex.target import TargetProfile
 from edgex.write.onnx import OnnxForm, onnx_model
+from edgex.write.onnx_form import int8_form
 
 
 def _plan(graph: Graph, target: TargetProfile, *, keep_float: str = "", integer_io: bool = False) -> QuantizationPlan:
@@ -36,6 +37,13 @@ def test_our_writer_keeps_every_rule(name: str, integer_io: bool, tmp_path: Path
     graph, target = tiny_xception(), TARGETS[name]
     plan = _plan(graph, target, integer_io=integer_io)
     assert lint(onnx_model(graph, plan, _form(target, integer_io=integer_io)), target, tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_our_writer_keeps_every_rule_with_weights_of_4_bits(name: str, tmp_path: Path) -> None:
+    graph, target = tiny_xception(), TARGETS[name]
+    plan = replace(_plan(graph, target), weight_bits=4)
+    assert lint(onnx_model(graph, plan, int8_form(target, 4)), target, tmp_path) == {}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from edgex.graph.ir import Array
 from edgex.plan import Range
-from edgex.quantize.observers import FEWEST_FOR_ODD, ODD_FACTOR, Histogram, ImageExtremes, OddImage, spanning_zero
+from edgex.quantize.observers import FEWEST_FOR_ODD, ODD_FACTOR, ImageExtremes, OddImage, spanning_zero
 
 RANDOM = np.random.default_rng(0)
 
@@ -80,6 +80,14 @@ def test_average_leaves_odd_images_out_of_the_tensors_they_drive() -> None:
     assert extremes(lows, highs).ranges("minmax")["a"].high == 1000.0
 
 
+def test_usual_ranges_are_the_outermost_of_all_but_odd_images() -> None:
+    lows, highs = usual(9)
+    highs[4, 0] = 1000.0
+    found = extremes(lows, highs).usual_ranges()
+    assert found["a"] == extremes(np.delete(lows, 4, 0), np.delete(highs, 4, 0)).ranges("minmax")["a"]
+    assert found["b"] == extremes(lows, highs).ranges("minmax")["b"], "where it is not odd it counts"
+
+
 def test_too_few_images_have_no_odd_one() -> None:
     lows, highs = usual(FEWEST_FOR_ODD)
     highs[0] = 1000
@@ -98,61 +106,3 @@ def test_tensors_of_zeros_have_no_odd_image() -> None:
     seen = extremes(np.zeros((6, 1)), np.zeros((6, 1)))
     assert not seen.odd().any()
     assert seen.ranges("average") == seen.ranges("minmax") == {"a": Range(0, 0)}
-
-
-# Percentiles
-
-
-def histogram(*batches: Array) -> Histogram:
-    counted = Histogram()
-    for values in batches:
-        counted.add(np.asarray(values, np.float32))
-    return counted
-
-
-DISTRIBUTIONS = {
-    "normal": RANDOM.normal(0, 1, 40_000),
-    "lopsided": RANDOM.normal(2, 1, 40_000),
-    "relu": np.maximum(RANDOM.normal(0, 1, 40_000), 0),
-    "heavy tails": RANDOM.standard_cauchy(40_000).clip(-50, 50),
-    "large": RANDOM.normal(0, 3e5, 40_000),
-    "small": RANDOM.normal(0, 3e-5, 40_000),
-}
-
-
-@pytest.mark.parametrize("percentile", [90.0, 99.0, 99.9, 100.0])
-@pytest.mark.parametrize("case", DISTRIBUTIONS)
-def test_percentiles_are_those_of_numpy(case: str, percentile: float) -> None:
-    values = DISTRIBUTIONS[case].astype(np.float32)
-    low, high = np.percentile(values, [(100 - percentile) / 2, (100 + percentile) / 2])
-    # A bin is no wider than 2 * (2 * largest) / BINS; and where values are few, so is what lies between two of them
-    bin_width = 4 * np.abs(values).max() / Histogram.BINS
-    gap = np.ptp(np.percentile(values, [(100 + percentile) / 2 - 0.01, min((100 + percentile) / 2 + 0.01, 100)]))
-    found = histogram(*np.array_split(values, 7)).range(percentile)
-    assert found == pytest.approx(spanning_zero(float(low), float(high)), abs=bin_width + gap)
-    other = np.percentile(values, (100 + percentile) / 2 - 4)
-    assert found.high != pytest.approx(other, abs=bin_width + gap), "another percentile would show"
-
-
-def test_all_the_values_give_the_outermost_exactly() -> None:
-    values = RANDOM.normal(0, 1, 1000).astype(np.float32)
-    assert histogram(values).range(100.0) == Range(float(values.min()), float(values.max()))
-
-
-def test_the_order_does_not_matter() -> None:
-    """Small values are counted in narrow bins first, and these are joined later; or they never are narrow."""
-    batches = [RANDOM.normal(0, scale, 5000) for scale in (1e-3, 0.2, 7.0, 300.0)]
-    for percentile in (50.0, 99.0, 99.99):
-        assert histogram(*batches).range(percentile) == histogram(*reversed(batches)).range(percentile)
-
-
-@pytest.mark.parametrize("zeros", [np.zeros(100), np.zeros((2, 3, 4))])
-def test_zeros_have_a_range_of_zero(zeros: Array) -> None:
-    assert histogram(zeros).range(99.9) == Range(0.0, 0.0)
-    assert histogram(zeros, [1.0] * 99 + [-1.0]).range(100.0) == Range(-1.0, 1.0)
-
-
-def test_an_outlier_is_left_out() -> None:
-    values = RANDOM.uniform(-1, 1, 100_000)
-    assert histogram(values, [200.0]).range(99.99).high < 1.1
-    assert histogram(values, [200.0]).range(100.0).high == 200.0

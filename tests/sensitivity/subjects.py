@@ -7,13 +7,14 @@ import numpy as np
 from graphs import tiny_xception
 from onnx_support import named
 
+from edgex.execute import open_network
 from edgex.graph.ir import Array, Graph
 from edgex.pipeline import WrittenDirectory
 from edgex.plan import Scheme
 from edgex.preprocess import Preprocessing
 from edgex.quantize.ptq import PtqOptions, quantize_ptq
 from edgex.sensitivity.ranking import Probes
-from edgex.sensitivity.simulation import Probe, open_network
+from edgex.sensitivity.simulation import Probe
 from edgex.sensitivity.subject import Subject
 from edgex.write.onnx import OnnxForm
 

@@ -12,13 +12,13 @@ import pytest
 
 from edgex.errors import UsageError
 from edgex.manifest import file_record, read_manifest
-from edgex.pipeline import QuantizeOptions, quantize
+from edgex.pipeline import QuantizeOptions, calibration_images, quantize
 from edgex.preprocess import Preprocessing
 from edgex.resources import demo_model
 from edgex.runtime import open_runner
 from edgex.sensitivity import Sensitivity, SensitivityOptions, measure_sensitivity
 from edgex.sensitivity.speed import explain_speed
-from edgex.sensitivity.subject import calibration_images, quantized
+from edgex.sensitivity.subject import quantized
 from edgex.target import load_target
 from edgex.write.onnx import onnx_model
 

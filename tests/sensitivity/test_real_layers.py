@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from edgex.pipeline import QuantizeOptions
-from edgex.sensitivity.simulation import Logits, Probe, decoded, open_network, plan_of_one, plan_without, snr_db
-from edgex.sensitivity.subject import Subject, calibration_images, quantized
+from edgex.execute import Logits, open_network
+from edgex.pipeline import QuantizeOptions, calibration_images
+from edgex.sensitivity.simulation import Probe, decoded, plan_of_one, plan_without
+from edgex.sensitivity.subject import Subject, quantized
 from edgex.target import load_target
 
 IMAGES = 24
@@ -29,7 +30,7 @@ def test_the_last_layer_is_worst_and_float_heals_it(real: tuple[Subject, Probe])
     graph, plan = subject.graph, subject.plan
 
     def ratio(network: Logits) -> float:
-        found = snr_db(network, probe)
+        found = probe.snr_db(network)
         assert found is not None
         return found
 

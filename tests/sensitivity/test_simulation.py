@@ -15,6 +15,7 @@ from subjects import IMAGES, probe_of, subject_of, with_spoiled_tensor
 
 from edgex.dataset import open_dataset
 from edgex.errors import DataError
+from edgex.execute import open_network
 from edgex.graph.ir import (
     Conv2D,
     Dense,
@@ -28,17 +29,7 @@ from edgex.graph.ir import (
 )
 from edgex.plan import Range, Scheme
 from edgex.preprocess import Preprocessing
-from edgex.sensitivity.simulation import (
-    CLEAREST_DB,
-    Probe,
-    cost,
-    decoded,
-    logits_name,
-    open_network,
-    plan_of_one,
-    plan_without,
-    snr_db,
-)
+from edgex.sensitivity.simulation import Probe, cost, decoded, plan_of_one, plan_without
 from edgex.write.onnx import onnx_model
 
 TOLERANCE_DB = 0.2
@@ -116,7 +107,7 @@ def oracle(layer: str, scheme: Scheme) -> float:
 def test_one_layer_costs_what_fake_quantization_costs(layer: str, scheme: Scheme) -> None:
     subject = subject_of(CHAIN, SMALL, scheme)
     network = open_network(subject.graph, plan_of_one(subject.graph, subject.plan, layer), subject.form)
-    found = snr_db(network, probe_of(subject, SMALL))
+    found = probe_of(subject, SMALL).snr_db(network)
     assert found == pytest.approx(oracle(layer, scheme), abs=TOLERANCE_DB)
     assert found is not None
     assert 20 < found < 70
@@ -141,11 +132,6 @@ def test_a_plan_without_some_layers_is_the_one_that_calibration_makes(kept: str)
     assert len(found.precisions) > len([name for name in found.precisions if found.is_int8(name)]) > 0
 
 
-def test_logits_are_what_the_softmax_reads() -> None:
-    assert logits_name(CHAIN) == "scores"
-    assert logits_name(part("image", "scores")) == "scores"
-
-
 def test_a_layer_in_float_stays_in_float() -> None:
     """ONNX Runtime's optimizer would quantize its weights, with one scale for all channels."""
     import onnxruntime
@@ -168,19 +154,6 @@ def scores(*rows: list[float]) -> Probe:
 
 def saying(*rows: list[float]) -> Any:
     return lambda image: np.array([rows[int(image.item())]], np.float32)
-
-
-def test_noise_is_counted_less_what_a_softmax_forgets() -> None:
-    probe = scores([1, -1], [3, -3])
-    assert snr_db(saying([1, -1], [3, -3]), probe) is None
-    assert snr_db(saying([6, 4], [3, -3]), probe) is None
-    assert snr_db(saying([1.1, -1.1], [3.3, -3.3]), probe) == pytest.approx(20)
-
-
-def test_images_count_alike_however_loud_they_are() -> None:
-    probe = scores([1, -1], [1000, -1000], [5, 5])  # the last says nothing
-    assert snr_db(saying([1.1, -1.1], [2000, -2000], [5, 5]), probe) == pytest.approx((20 + 0) / 2)
-    assert snr_db(saying([1.1, -1.1], [1000, -1000], [5, 6]), probe) == pytest.approx((20 + CLEAREST_DB) / 2)
 
 
 def test_images_lost_and_gained_are_counted_apart() -> None:

@@ -6,10 +6,11 @@ import pytest
 from graphs import tiny_xception
 from subjects import probe_of, probes_of, subject_of, with_spoiled_halves, with_spoiled_tensor
 
+from edgex.execute import open_network
 from edgex.graph.ir import Graph
 from edgex.report import LayerSensitivity
 from edgex.sensitivity.ranking import rank_layers
-from edgex.sensitivity.simulation import open_network, plan_without, snr_db
+from edgex.sensitivity.simulation import plan_without
 from edgex.sensitivity.suggestion import keep_float_pattern, noisiest, worth_keeping
 
 
@@ -22,12 +23,12 @@ def suggested(graph: Graph) -> tuple[tuple[str, ...], float, float]:
     subject = subject_of(graph)
     probes = probes_of(subject)
     rows = rank_layers(subject, probes, lambda *_: None)
-    before = snr_db(open_network(subject.graph, subject.plan, subject.form), probes.noise)
+    before = probes.noise.snr_db(open_network(subject.graph, subject.plan, subject.form))
     layers = worth_keeping(subject, rows, before, probes.noise, None, lambda *_: None)
     after = before
     if layers:
         plan = plan_without(subject.graph, subject.plan, re.compile(keep_float_pattern(layers)))
-        after = snr_db(open_network(subject.graph, plan, subject.form), probes.noise)
+        after = probes.noise.snr_db(open_network(subject.graph, plan, subject.form))
     assert before is not None
     assert after is not None
     return layers, before, after

@@ -44,15 +44,14 @@ def equalize_depthwise(graph: Graph, magnitudes: Mapping[str, Array]) -> PassRes
             continue
         factors = channel_factors(reach)
         pointwise = graph[pairs[name]]
-        kernel = pointwise.params["kernel"] * factors[:, np.newaxis]
-        replacements[name] = [_divided(graph[name], factors)]
-        replacements[pointwise.name] = [pointwise.with_params(kernel=kernel)]
+        replacements[name] = [divided_outputs(graph[name], factors)]
+        replacements[pointwise.name] = [multiplied_inputs(pointwise, factors)]
     changed = tuple(name for name in magnitudes if name not in kept)
     return PassResult(graph.rewrite(replacements), changed, kept)
 
 
 def channel_factors(reach: Array) -> Array:
-    """What each channel of a depthwise output is divided by, (channels,): its reach, over the geometric mean of all.
+    """What each channel of a tensor is divided by, (channels,): its reach, over the geometric mean of all.
 
     Args:
         reach: typical largest absolute activation of each channel, (channels,); not all zero.
@@ -62,13 +61,21 @@ def channel_factors(reach: Array) -> Array:
     return evened
 
 
+def divided_outputs(node: Node, factors: Array) -> Node:
+    """A convolution, depthwise or not, or dense layer whose output channels are divided by ``factors``, (out,)."""
+    kernel = node.params["kernel"]
+    # A depthwise kernel counts its output channels on its last two axes: (in, multiplier)
+    per_channel = factors.reshape(kernel.shape[2:]) if isinstance(node.op, DepthwiseConv2D) else factors
+    params = {"kernel": kernel / per_channel}
+    if "bias" in node.params:
+        params["bias"] = node.params["bias"] / factors
+    return node.with_params(**params)
+
+
+def multiplied_inputs(node: Node, factors: Array) -> Node:
+    """The same, without groups, that reads its input channels multiplied by ``factors``, (in,)."""
+    return node.with_params(kernel=node.params["kernel"] * factors[:, np.newaxis])
+
+
 def _is_pointwise(node: Node) -> bool:
     return isinstance(node.op, Conv2D) and node.params["kernel"].shape[:2] == (1, 1) and node.op.groups == 1
-
-
-def _divided(depthwise: Node, factors: Array) -> Node:
-    kernel = depthwise.params["kernel"]
-    params = {"kernel": kernel / factors.reshape(kernel.shape[2:])}
-    if "bias" in depthwise.params:
-        params["bias"] = depthwise.params["bias"] / factors
-    return depthwise.with_params(**params)

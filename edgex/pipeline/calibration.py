@@ -1,0 +1,213 @@
+"""From a model file and calibration images to a float graph and a plan."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edgex.dataset import Dataset, open_dataset
+from edgex.errors import DataError, ModelError
+from edgex.graph.ir import Affine, Array, Graph
+from edgex.graph.passes import prepare
+from edgex.graph.read import read_model
+from edgex.manifest import file_record
+from edgex.pipeline.options import QuantizeOptions
+from edgex.plan import QuantizationPlan
+from edgex.preprocess import Preprocessing, Scale
+from edgex.quantize.climb import Rung, climb
+from edgex.quantize.ptq import PtqOptions, quantize_ptq
+from edgex.resources import calib_data_dir, demo_model
+from edgex.runtime import physical_cores
+from edgex.target import TargetProfile
+from edgex.write.onnx_form import int8_form
+
+ENOUGH_IMAGES = 32
+"""Below this many calibration images their draw begins to show in the accuracy."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, and how many there are."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model as read.
+
+    Attributes:
+        graph: prepared for planners and writers.
+        preprocessing: of the images it reads.
+        notes: sentences about what reading did to it.
+    """
+
+    path: Path
+    graph: Graph
+    preprocessing: Preprocessing
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A float graph and the plan that calibration made for it.
+
+    Attributes:
+        graph: equalized, its weights adapted, if that was asked for.
+        dataset: the calibration images.
+        rungs: what ``auto`` tried.
+        warnings: sentences about what is odd but usable.
+    """
+
+    graph: Graph
+    plan: QuantizationPlan
+    dataset: Dataset
+    rungs: tuple[Rung, ...]
+    warnings: tuple[str, ...]
+
+
+def read_model_file(model: Path, options: QuantizeOptions) -> ModelFile:
+    """Read and prepare a classifier of images. ModelError if it is none."""
+    graph = read_model(model, input_size=options.input_size)
+    if len(graph.inputs) != 1 or len(graph.shapes[graph.inputs[0].name]) != 3:
+        shapes = {node.name: graph.shapes[node.name] for node in graph.inputs}
+        raise ModelError(f"{model} does not read one image: its inputs are {shapes}.", fix="Give an image classifier.")
+    return ModelFile(model, prepare(graph), _preprocessing(graph, options), graph.notes)
+
+
+def calibration_images(calib: str | Path, options: QuantizeOptions, count: int | None = None) -> Dataset:
+    """Those that the options choose, or the first ``count`` of them."""
+    dataset = open_dataset(calib, role="calibration", max_bad=options.max_bad)
+    most = options.calib_count if count is None else min(count, options.calib_count)
+    return dataset.sample(most, options.calib_seed)
+
+
+def calibrate(
+    model: ModelFile, target: TargetProfile, calib: str | Path, options: QuantizeOptions, progress: Progress
+) -> Calibrated:
+    """Quantize after training; arguments and errors as :func:`edgex.pipeline.quantize`."""
+    dataset = calibration_images(calib, options)
+    images = _Images(dataset, model.preprocessing)
+    ptq = PtqOptions(
+        scheme=target.activations,
+        method="average" if options.method == "auto" else options.method,
+        equalize=options.equalize,
+        cross_layer=options.cross_layer,
+        weight_bits=options.weight_bits,
+        rounding=options.rounding,
+        correct_bias=options.correct_bias,
+        keep_float=options.keep_float_pattern,
+        integer_io=options.io == "int8",
+        workers=options.threads or physical_cores(),
+    )
+    rungs: tuple[Rung, ...] = ()
+    if options.method == "auto":
+        form = int8_form(target, options.weight_bits)
+        climbed = climb(model.graph, images, _labels(model.graph, dataset), ptq, form, options.budget, progress)
+        result, rungs = climbed.ptq, climbed.rungs
+    else:
+        result = quantize_ptq(model.graph, images, ptq, progress)
+    plan = _with_sources(result.plan, model, dataset, options.calib_seed)
+    warnings = [
+        *model.notes,
+        *data_warnings(dataset),
+        *images.warnings(),
+        *_warnings(model.path, calib, plan),
+    ]
+    return Calibrated(result.graph, plan, dataset, rungs, tuple(warnings))
+
+
+def data_warnings(dataset: Dataset) -> list[str]:
+    """Sentences about what is odd in a dataset whose images have been read."""
+    unreadable = sorted(dataset.log.unreadable.values())
+    if not unreadable:
+        return list(dataset.warnings)
+    shown = "; ".join(unreadable[:10])
+    return [*dataset.warnings, f"{len(unreadable)} of {len(dataset)} images were left out: {shown}."]
+
+
+def _preprocessing(graph: Graph, options: QuantizeOptions) -> Preprocessing:
+    height, width, channels = graph.shapes[graph.inputs[0].name]
+    first = graph.consumers[graph.inputs[0].name]
+    own = bool(first) and all(isinstance(node.op, Affine) for node in first)
+    scale: Scale = options.preprocess or ("none" if own else "xception")
+    return Preprocessing(size=(height, width), channels=channels, scale=scale, resize=options.resize)
+
+
+def _labels(graph: Graph, dataset: Dataset) -> dict[str, int] | None:
+    """Class index of each image, where the images are of the model's classes."""
+    labels = dataset.labels
+    if labels is None or graph.shapes[graph.outputs[0]][-1:] != (len(dataset.class_names),):
+        return None
+    return dict(zip(dataset.names, labels.tolist(), strict=True))
+
+
+@dataclass
+class _Images:
+    """Calibration images by name, preprocessed; watched on their way for those of one colour."""
+
+    dataset: Dataset
+    preprocessing: Preprocessing
+    constant: set[str] = field(default_factory=set)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __iter__(self) -> Iterator[tuple[str, Array]]:
+        """All of them. DataError at the end if there was none, or every one is of one colour."""
+        seen = 0
+        for (index,), image in self.dataset.batches(self.preprocessing):
+            name = self.dataset.items[index].name
+            seen += 1
+            if (image == image[:, :1, :1]).all():
+                self.constant.add(name)
+            yield name, image
+        path = self.dataset.source.path
+        if not seen:
+            raise DataError(f"No image in {path} can be read.", fix="Give images that can.")
+        if len(self.constant) == seen:
+            raise DataError(
+                f"All images in {path} are of one colour each.",
+                fix="Calibrate with images like those the model will see.",
+            )
+
+    def warnings(self) -> list[str]:
+        if not self.constant:
+            return []
+        read = len(self) - len(self.dataset.log.unreadable)
+        first = next(name for name in self.dataset.names if name in self.constant)
+        return [f"{len(self.constant)} of {read} calibration images are of one colour, first {first}."]
+
+
+def _with_sources(plan: QuantizationPlan, model: ModelFile, dataset: Dataset, seed: int) -> QuantizationPlan:
+    """The plan, saying also which images it comes from, and what was done to them and to the model."""
+    sources = [
+        [name, content]
+        for name, content in zip(dataset.names, dataset.content_hashes, strict=True)
+        if name not in dataset.log.unreadable
+    ]
+    origin = {
+        "notes": list(model.notes),
+        "seed": seed,
+        "preprocessing": model.preprocessing.to_json(),
+        "sources": sources,
+    }
+    return replace(plan, calibration={**plan.calibration, **origin})
+
+
+def _warnings(model: Path, calib: str | Path, plan: QuantizationPlan) -> Sequence[str]:
+    warnings = []
+    images = len(plan.calibration["sources"])
+    if images < ENOUGH_IMAGES:
+        warnings.append(f"Only {images} calibration images; {ENOUGH_IMAGES} or more give steadier ranges.")
+    demo_images = str(calib) == "digits" or Path(calib).resolve() == calib_data_dir().resolve()
+    if demo_images and file_record(model).sha256 != file_record(demo_model()).sha256:
+        warnings.append("The calibration images are the demo's handwritten digits, and the model is not the demo's.")
+    odd = plan.calibration["odd_images"]
+    shown = [
+        f"image {image['image']} drives the range of {image['tensors']} tensors, {image['factor']:.0f}× the median"
+        for image in odd[:3]
+    ]
+    if odd:
+        count = plan.calibration["odd_image_count"]
+        more = f", and {count - len(shown)} more images" if count > len(shown) else ""
+        warnings.append(f"Out of line: {'; '.join(shown)}{more}. They were {plan.calibration['odd_images_were']}.")
+    flat = [name for name, span in plan.ranges.items() if span.low == span.high]
+    if flat:
+        warnings.append(f"{len(flat)} tensors are zero on all calibration images, first {flat[0]}.")
+    return warnings

@@ -1,0 +1,125 @@
+"""Quantization-aware training between calibration and writing, resumable over runs."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgex.dataset import Dataset, open_dataset
+from edgex.errors import UsageError
+from edgex.manifest import file_record, library_versions
+from edgex.pipeline.calibration import Calibrated, ModelFile, Progress, data_warnings
+from edgex.pipeline.options import QuantizeOptions
+from edgex.runtime import physical_cores
+from edgex.train.loop import TrainOptions, TrainResult, train
+from edgex.train.network import require_tensorflow
+
+TRAINING_SCHEMA = "edgex.training/1"
+TRAINING_LIBRARIES = ("tensorflow", "tensorflow-model-optimization", "tf-keras")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training made of a calibrated model.
+
+    Attributes:
+        calibrated: the same, with trained weights and ranges.
+        result: how it went.
+        record: for ``training.json``.
+    """
+
+    calibrated: Calibrated
+    result: TrainResult
+    record: str
+
+
+def checkpoint_file(output: Path) -> Path:
+    """Where a run into the directory ``output`` keeps its state, beside it."""
+    target = output.resolve()
+    return target.with_name(f".{target.name}.checkpoint.npz")
+
+
+def train_calibrated(
+    model: ModelFile,
+    calibrated: Calibrated,
+    dataset: Dataset,
+    output: Path,
+    options: QuantizeOptions,
+    progress: Progress,
+) -> Trained:
+    """Train on the images of :func:`training_images`; errors as :func:`edgex.pipeline.quantize`."""
+    assert options.qat is not None
+    threads = options.threads or physical_cores()
+    key = _key(model, calibrated, dataset, options, threads)
+    result = train(
+        calibrated.graph,
+        calibrated.plan,
+        dataset,
+        model.preprocessing,
+        options.qat,
+        teacher=model.graph,
+        checkpoint=checkpoint_file(output),
+        key=key,
+        threads=threads,
+        progress=progress,
+    )
+    assert result.plan is not None
+    warnings = (*calibrated.warnings, *data_warnings(dataset), *_warnings(result))
+    trained = replace(calibrated, graph=result.graph, plan=result.plan, warnings=warnings)
+    return Trained(trained, result, _record(result, dataset, options.qat, threads))
+
+
+def training_images(model: ModelFile, images: str | Path, options: QuantizeOptions) -> Dataset:
+    """Open them, and see that training can begin, before calibration takes its time.
+
+    Raises:
+        RuntimeMissingError: the train extra is not installed.
+        UsageError: the labels are of other classes than the model's. Other EdgexErrors as of
+            :func:`edgex.dataset.open_dataset`.
+    """
+    require_tensorflow()
+    dataset = open_dataset(images, role="training", max_bad=options.max_bad)
+    (*_, classes), labels = model.graph.shapes[model.graph.outputs[0]], len(dataset.class_names)
+    if dataset.labels is not None and classes != labels:
+        raise UsageError(
+            f"{model.path} knows {classes} classes, and {dataset.source.path} has labels for {labels}.",
+            fix="Give images of the classes that the model was trained on, or images without labels.",
+        )
+    return dataset
+
+
+def _key(model: ModelFile, calibrated: Calibrated, dataset: Dataset, options: QuantizeOptions, threads: int) -> str:
+    """What must be the same for a checkpoint to be of this run."""
+    parts = {
+        "model": file_record(model.path).sha256,
+        "plan": calibrated.plan.to_json(),
+        "images": dataset.fingerprint,
+        "recipe": options.recipe(),
+        "threads": threads,
+        "versions": library_versions(TRAINING_LIBRARIES),
+    }
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _record(result: TrainResult, dataset: Dataset, options: TrainOptions, threads: int) -> str:
+    """Deterministic JSON: how training went, and the hash of each image it saw."""
+    document: Mapping[str, Any] = {
+        "schema": TRAINING_SCHEMA,
+        "options": asdict(options),
+        "labelled": result.labelled,
+        "steps": result.steps,
+        "history": asdict(result.history),
+        "best_epoch": result.history.best,
+        "threads": threads,
+        "versions": library_versions(TRAINING_LIBRARIES),
+        "images": sorted({content for content in dataset.content_hashes if content}),
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _warnings(result: TrainResult) -> list[str]:
+    if result.history.best > 0:
+        return []
+    return ["No epoch of training improved on calibration alone, on the images held out, so its weights were not kept."]

@@ -1,0 +1,139 @@
+"""Training batches: the same images in the same order and shifts for the same seed, from any step on."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgex.dataset import Dataset
+from edgex.errors import DataError, UsageError
+from edgex.graph.ir import Array
+from edgex.parallel import ahead
+from edgex.preprocess import Preprocessing
+
+Augment = Literal["shift", "flip", "none"]
+
+FURTHEST_SHIFT = 0.1
+"""Of height and width."""
+
+HELD_OUT = 0.05
+"""Share of the images that say when to stop, and are not trained on."""
+
+MOST_HELD_OUT = 1000
+
+
+class Batch(NamedTuple):
+    """Images (n, height, width, channels) and class indices (n,); zeros where there are no labels."""
+
+    images: Array
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Images to train on, in batches.
+
+    Attributes:
+        dataset: the images.
+        preprocessing: what each goes through.
+        size: images in a batch; what is left over at the end of an epoch waits for the next.
+        augment: ``shift`` moves each image by up to a tenth, ``flip`` also mirrors half of them.
+        seed: of order, shifts and flips.
+        workers: threads that decode.
+    """
+
+    dataset: Dataset
+    preprocessing: Preprocessing
+    size: int
+    augment: Augment = "shift"
+    seed: int = 0
+    workers: int = 2
+
+    @property
+    def per_epoch(self) -> int:
+        return len(self.dataset) // self.size
+
+    def __iter__(self) -> Iterator[Batch]:
+        """One epoch in order, as it is stored; the last batch may be smaller."""
+        indices = np.arange(len(self.dataset))
+        rows = [indices[start : start + self.size] for start in range(0, len(indices), self.size)]
+        yield from (batch for batch in self._decoded([(0, row) for row in rows], "none") if len(batch.images))
+
+    def from_step(self, step: int, end: int) -> Iterator[Batch]:
+        """Shuffled and augmented batches of the steps from ``step`` up to ``end``, without unreadable images."""
+        yield from self._decoded(self._drawn(step, end), self.augment)
+
+    def _drawn(self, step: int, end: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Epoch and indices of each step's images."""
+        drawn = -1
+        for number in range(step, end):
+            epoch, position = divmod(number, self.per_epoch)
+            if epoch != drawn:
+                order = np.random.default_rng([self.seed, epoch]).permutation(len(self.dataset))
+                drawn = epoch
+            yield epoch, order[position * self.size : (position + 1) * self.size]
+
+    def _decoded(self, rows: Iterable[tuple[int, NDArray[np.int64]]], augment: Augment) -> Iterator[Batch]:
+        labels = self.dataset.labels
+
+        def load(row: tuple[int, NDArray[np.int64]]) -> Batch:
+            epoch, indices = row
+            images, read = [], []
+            for index in indices.tolist():
+                try:
+                    image = self.preprocessing.apply(self.dataset[index])
+                except DataError as error:
+                    self.dataset.log.unreadable[self.dataset.items[index].name] = error.message
+                    continue
+                read.append(index)
+                images.append(augmented(image, augment, np.random.default_rng([self.seed, epoch, index])))
+            shape = (0, *self.preprocessing.size, self.preprocessing.channels)
+            stacked = np.stack(images) if images else np.empty(shape, np.float32)
+            return Batch(stacked, np.zeros(len(read), np.int64) if labels is None else labels[read])
+
+        for batch in ahead(load, rows, self.workers, distance=2 * self.workers):
+            bad = sorted(self.dataset.log.unreadable.values())
+            if len(bad) > self.dataset.max_bad:
+                raise DataError(
+                    f"{len(bad)} images in {self.dataset.source.path} cannot be read: {'; '.join(bad[:10])}.",
+                    fix="Repair or remove them, or allow them with --max-bad.",
+                )
+            yield batch
+
+
+def hold_out(dataset: Dataset, seed: int, batch: int) -> tuple[Dataset, Dataset]:
+    """Split into images to train on and images that say when to stop.
+
+    Raises:
+        UsageError: fewer than a batch are left to train on.
+    """
+    drawn = dataset.sample(None, seed)
+    count = min(max(1, round(HELD_OUT * len(drawn))), MOST_HELD_OUT)
+    held_out, rest = (
+        replace(drawn, items=items, log=dataset.log) for items in (drawn.items[:count], drawn.items[count:])
+    )
+    if len(rest) < batch:
+        raise UsageError(
+            f"{dataset.source.path} has {len(rest)} images to train on, less than a batch of {batch}.",
+            fix="Give more images, or a smaller --batch.",
+        )
+    return rest, held_out
+
+
+def augmented(image: Array, augment: Augment, draw: np.random.Generator) -> Array:
+    """One image (height, width, channels), moved, its edges drawn out, and perhaps mirrored."""
+    if augment == "none":
+        return image
+    height, width, _ = image.shape
+    down, right = (int(draw.integers(-reach, reach + 1)) for reach in _reaches(height, width))
+    rows = np.clip(np.arange(height) - down, 0, height - 1)
+    columns = np.clip(np.arange(width) - right, 0, width - 1)
+    if augment == "flip" and draw.random() < 0.5:
+        columns = columns[::-1]
+    return image[rows][:, columns]
+
+
+def _reaches(height: int, width: int) -> tuple[int, int]:
+    return int(FURTHEST_SHIFT * height), int(FURTHEST_SHIFT * width)

@@ -1,0 +1,106 @@
+"""What a run of training needs to go on where it stopped: one file of plain arrays, whole or not there at all."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgex.errors import OutputError
+
+Arrays = tuple[NDArray[Any], ...]
+
+
+@dataclass(frozen=True)
+class History:
+    """How training has gone.
+
+    Attributes:
+        losses: on the held-out images: before training, and after each epoch.
+        accuracies: top-1 there, as fractions; agreement with the float model where there are no labels.
+    """
+
+    losses: tuple[float, ...] = ()
+    accuracies: tuple[float, ...] = ()
+
+    def with_epoch(self, loss: float, accuracy: float) -> "History":
+        return History((*self.losses, loss), (*self.accuracies, accuracy))
+
+    def stale(self, patience: int) -> bool:
+        """Whether so many epochs have not improved on the best."""
+        return len(self.losses) - 1 - self.best >= patience
+
+    @property
+    def best(self) -> int:
+        """The epoch with the least loss; 0 is before training. One that overflowed is none."""
+        return int(np.argmin(np.where(np.isnan(self.losses), np.inf, self.losses)))
+
+    def __str__(self) -> str:
+        """A sentence."""
+        before, after = (f"{value:.4f}" for value in (self.losses[0], self.losses[self.best]))
+        first, last = (f"{100 * value:.1f}" for value in (self.accuracies[0], self.accuracies[self.best]))
+        return (
+            f"the loss on the images held out went from {before} to {after}, top-1 there from {first} to {last} %; "
+            f"best after {self.best} of {len(self.losses) - 1} epochs."
+        )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after ``step`` steps.
+
+    Attributes:
+        key: of the run: what was trained, on what, how.
+        state: all variables, the optimizer's too.
+        best: the model's variables after the best epoch.
+    """
+
+    key: str
+    step: int
+    history: History
+    state: Arrays
+    best: Arrays
+
+    def save(self, file: Path) -> None:
+        """Write it in place of the one before. OutputError if the disk refuses."""
+        work = file.with_name(f"{file.name}.part")
+        about = json.dumps({"key": self.key, "step": self.step, "history": asdict(self.history)})
+        try:
+            with work.open("wb") as stream:
+                arrays = {"about": np.array(about), **_named("state", self.state), **_named("best", self.best)}
+                np.savez(stream, allow_pickle=False, **arrays)
+                stream.flush()
+                os.fsync(stream.fileno())
+            work.replace(file)
+        except OSError as error:
+            raise OutputError(
+                f"The checkpoint {file} cannot be written: {error.strerror or error}.", fix="Make room for it."
+            ) from error
+        finally:
+            work.unlink(missing_ok=True)
+
+
+def load_checkpoint(file: Path, key: str) -> Checkpoint | None:
+    """The checkpoint of the run ``key``; None if there is none, it is another run's, or it is damaged."""
+    try:
+        with np.load(file) as arrays:
+            about = json.loads(str(arrays["about"]))
+            if about["key"] != key:
+                return None
+            history = History(**{name: tuple(values) for name, values in about["history"].items()})
+            return Checkpoint(key, about["step"], history, _numbered(arrays, "state"), _numbered(arrays, "best"))
+    except Exception:  # noqa: BLE001  on damaged files numpy raises many kinds; a checkpoint only saves time
+        return None
+
+
+def _named(kind: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {f"{kind}.{index}": array for index, array in enumerate(arrays)}
+
+
+def _numbered(arrays: Any, kind: str) -> Arrays:
+    count = sum(name.startswith(f"{kind}.") for name in arrays.files)
+    return tuple(arrays[f"{kind}.{index}"] for index in range(count))

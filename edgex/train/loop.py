@@ -1,0 +1,186 @@
+"""The training loop: distillation from the float model, early stop, checkpoints, the same weights for the same seed.
+
+A quantized network is trained to answer as the float one does (Hinton et al. 2015, arXiv:1503.02531), which needs no
+labels; where there are labels they count as much. A float network may be trained the same way, as a control: what it
+gains is due to the data and the steps, and not to quantization.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgex.dataset import Dataset
+from edgex.graph.ir import Graph
+from edgex.plan import QuantizationPlan
+from edgex.preprocess import Preprocessing
+from edgex.train.batches import Augment, Batches, hold_out
+from edgex.train.checkpoint import Checkpoint, History, load_checkpoint
+from edgex.train.fake_quant import learned_plan, read_weights
+from edgex.train.network import logits_graph, require_tensorflow, trained_graph
+from edgex.train.student import Student
+
+LEARNING_RATES = {8: 1e-5, 4: 1e-4}
+"""At the start of the cosine, by the bits of a weight: coarse grids lie far from where the float weights are."""
+
+PATIENCE = 2
+"""Epochs without a better loss on the held-out images before training stops."""
+
+FROZEN_FROM = 0.75
+"""Of all steps: from here on ranges stay, so that weights settle on the grid that will be written."""
+
+CHECKPOINT_SECONDS = 120.0
+"""Of work that a kill loses."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train.
+
+    Attributes:
+        epochs: passes over the images at most.
+        batch: images in a step, over all devices.
+        learning_rate: at the start of its cosine; None for one by the bits of a weight.
+        augment: see :class:`edgex.train.batches.Batches`.
+        seed: of the order of images, of augmentation, and of what is held out.
+    """
+
+    epochs: int = 2
+    batch: int = 32
+    learning_rate: float | None = None
+    augment: Augment = "shift"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What training made.
+
+    Attributes:
+        graph: with the weights of the best epoch.
+        plan: with the ranges of that epoch; None where float was trained.
+        history: on the held-out images.
+        steps: done.
+        resumed: the step that a checkpoint let it begin from.
+        labelled: whether there were labels.
+    """
+
+    graph: Graph
+    plan: QuantizationPlan | None
+    history: History
+    steps: int
+    resumed: int
+    labelled: bool
+
+
+def train(
+    graph: Graph,
+    plan: QuantizationPlan | None,
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    options: TrainOptions,
+    *,
+    teacher: Graph | None = None,
+    checkpoint: Path,
+    key: str,
+    threads: int,
+    progress: Progress = lambda _what, _done, _total: None,
+) -> TrainResult:
+    """Train a prepared graph as the plan quantizes it; without a plan, in float.
+
+    The same arguments give the same bits, on one kind of CPU with as many threads; interrupted in between or not.
+
+    Args:
+        graph: folded, and equalized as the plan wants it.
+        plan: where ranges start.
+        dataset: images; without labels the float network alone is the teacher.
+        preprocessing: what each image goes through.
+        options: see there.
+        teacher: the float network to answer as; None for ``graph`` itself, where its weights are still float.
+        checkpoint: file to go on from, and to keep the state in; the caller removes it when all is done.
+        key: of this run; a checkpoint of another is begun anew.
+        threads: that train.
+        progress: called with what is being done, steps done, and steps in all.
+
+    Raises:
+        RuntimeMissingError: the train extra is not installed.
+        ModelError: a node cannot be trained.
+        UsageError: there are fewer images than a batch. DataError: too many images cannot be read.
+        KeyboardInterrupt: after the checkpoint is written.
+    """
+    require_tensorflow()
+    bits = 8 if plan is None else plan.weight_bits
+    train_images, held_out = hold_out(dataset, options.seed, options.batch)
+    batches = Batches(train_images, preprocessing, options.batch, options.augment, options.seed, threads)
+    total = options.epochs * batches.per_epoch
+    labelled = dataset.labels is not None
+    rate = LEARNING_RATES[bits] if options.learning_rate is None else options.learning_rate
+    answers = logits_graph(teacher or graph)
+    student = Student(logits_graph(graph), plan, answers, (rate, total), labelled=labelled, threads=threads)
+    judge = Batches(held_out, preprocessing, options.batch, workers=threads)
+
+    def judged() -> tuple[float, float]:
+        return student.evaluate(judge)
+
+    found = load_checkpoint(checkpoint, key)
+    if found is not None:
+        student.restore(found.state)
+        state = found
+    else:
+        state = Checkpoint(key, 0, History().with_epoch(*judged()), student.state, student.weights)
+    resumed = step = state.step
+    history, best = state.history, state.best
+    saved = time.monotonic()
+    with _asked_to_stop() as asked:
+        for batch in batches.from_step(step, total):
+            if history.stale(PATIENCE):
+                break
+            epoch = step // batches.per_epoch + 1
+            progress(_headline(epoch, options.epochs, history, labelled), step, total)
+            if len(batch.images):
+                student.step(batch, follow=step < FROZEN_FROM * total)
+            step += 1
+            if step % batches.per_epoch == 0:
+                history = history.with_epoch(*judged())
+                if history.best == epoch:
+                    best = student.weights
+            elif not asked.is_set() and time.monotonic() - saved < CHECKPOINT_SECONDS:
+                continue
+            Checkpoint(key, step, history, student.state, best).save(checkpoint)
+            saved = time.monotonic()
+            if asked.is_set():
+                raise KeyboardInterrupt(f"The same command goes on from step {step:,} of {total:,}.")
+    progress(_headline(options.epochs, options.epochs, history, labelled), total, total)
+    student.restore(best)
+    weights = read_weights(student.model, graph)
+    learned = None if plan is None else learned_plan(student.model, graph, plan)
+    return TrainResult(trained_graph(graph, weights), learned, history, step, resumed, labelled)
+
+
+def _headline(epoch: int, epochs: int, history: History, labelled: bool) -> str:
+    what = "top-1" if labelled else "agreement"
+    return f"epoch {epoch} of {epochs}, held out: loss {history.losses[-1]:.4f}, {what} {history.accuracies[-1]:.1%}"
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, so that a step ends before training does."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(_number: int, _frame: object) -> None:
+        asked.set()
+        signal.signal(signal.SIGINT, before)  # who asks twice does not want to wait
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)

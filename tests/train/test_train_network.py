@@ -1,0 +1,214 @@
+"""A graph as a ``tf_keras`` model: it computes what the float artifact does, and it trains."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from graphs import tiny_xception
+from reference import relative_error
+from training_support import of_onnx
+
+from edgex.errors import ModelError
+from edgex.graph.ir import (
+    Activation,
+    Add,
+    Affine,
+    Array,
+    AveragePool2D,
+    Concat,
+    Conv2D,
+    Crop,
+    Dense,
+    DepthwiseConv2D,
+    Elu,
+    Flatten,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    Graph,
+    Input,
+    LeakyRelu,
+    MaxPool2D,
+    Multiply,
+    Node,
+    Op,
+    Pad,
+    Relu,
+    Reshape,
+    Softmax,
+)
+from edgex.train.fake_quant import read_weights
+from edgex.train.network import keras_model, layer_name, logits_graph, trained_graph
+
+SHAPE = (10, 9, 6)
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.normal(0.0, 2.0, (5, *SHAPE)).astype(np.float32)
+PADS = ((1, 2), (0, 1))
+
+TOLERANCE = 1e-5
+"""Relative, of float32 sums of some hundred terms, in whatever order a processor takes them."""
+
+
+def weights(*shape: int) -> Array:
+    return RANDOM.normal(0.0, 0.3, shape).astype(np.float32)
+
+
+def chain(*nodes: Node) -> Graph:
+    return Graph("test", (Node("image", Input(SHAPE)), *nodes), (nodes[-1].name,))
+
+
+def single(op: Op, **params: Array) -> Graph:
+    return chain(Node("node", op, ("image",), params))
+
+
+def over(before: Op, op: Op, **params: Array) -> Graph:
+    """``op`` over what another operation makes of the image."""
+    return chain(Node("before", before, ("image",)), Node("node", op, ("before",), params))
+
+
+def joined(op: Op, *inputs: str) -> Graph:
+    """``op`` over several of the image, its ReLU and its pixel."""
+    return chain(
+        Node("relu", Relu(), ("image",)),
+        Node("pixel", GlobalMaxPool(keepdims=True), ("image",)),
+        Node("node", op, inputs),
+    )
+
+
+BIAS = weights(12)
+TRAINED = {
+    "conv same stride 2": single(Conv2D((2, 2), "same"), kernel=weights(3, 3, 6, 8), bias=BIAS[:8]),
+    "conv dilated": single(Conv2D(padding="same", dilation=(2, 1)), kernel=weights(3, 3, 6, 8)),
+    "conv padded explicitly": single(Conv2D((2, 2), PADS), kernel=weights(3, 3, 6, 8), bias=BIAS[:8]),
+    "conv grouped": single(Conv2D(padding="same", groups=3), kernel=weights(3, 3, 2, 9), bias=BIAS[:9]),
+    "depthwise same stride 2": single(DepthwiseConv2D((2, 2), "same"), kernel=weights(3, 3, 6, 1)),
+    "depthwise multiplier 2": single(DepthwiseConv2D(), kernel=weights(3, 2, 6, 2), bias=BIAS),
+    "depthwise dilated": single(DepthwiseConv2D(padding="same", dilation=(2, 2)), kernel=weights(3, 3, 6, 1)),
+    "depthwise padded explicitly": single(DepthwiseConv2D((2, 2), PADS), kernel=weights(3, 3, 6, 1)),
+    "dense": over(GlobalAveragePool(), Dense(), kernel=weights(6, 5), bias=BIAS[:5]),
+    "dense of a flattened image": over(Flatten(), Dense(), kernel=weights(540, 5)),
+}
+CASES = {
+    **TRAINED,
+    "affine": single(Affine(), scale=weights(6), offset=weights(6)),
+    "affine of a vector": over(GlobalAveragePool(), Affine(), scale=weights(6), offset=weights(6)),
+    "relu": single(Relu()),
+    "relu 6": single(Relu(6.0)),
+    "leaky relu": single(LeakyRelu(0.2)),
+    "elu of alpha 0.3": single(Elu(0.3)),
+    "sigmoid": single(Activation("sigmoid")),
+    "tanh": single(Activation("tanh")),
+    "silu": single(Activation("silu")),
+    "hard sigmoid": single(Activation("hard_sigmoid")),
+    "hard silu": single(Activation("hard_silu")),
+    "gelu": single(Activation("gelu")),
+    "softplus": single(Activation("softplus")),
+    "softmax": over(GlobalMaxPool(), Softmax()),
+    "add": joined(Add(), "image", "relu", "image"),
+    "add a pixel": joined(Add(), "image", "pixel"),
+    "multiply by a pixel": joined(Multiply(), "pixel", "image"),
+    "concat": joined(Concat(), "image", "relu", "image"),
+    "max pool": single(MaxPool2D((3, 3), (2, 2), "same")),
+    "average pool": single(AveragePool2D((3, 2), (2, 1), "same")),
+    "global average pool": single(GlobalAveragePool(keepdims=True)),
+    "global max pool": single(GlobalMaxPool()),
+    "pad": single(Pad(PADS)),
+    "crop": single(Crop(PADS)),
+    "reshape": over(Relu(), Reshape((9, -1, 2))),
+}
+
+
+def computed(graph: Graph, images: Array = IMAGES) -> Array:
+    found: Array = keras_model(graph)(images, training=False).numpy()
+    return found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_model_computes_what_the_float_artifact_does(case: str) -> None:
+    expected = of_onnx(CASES[case], None, IMAGES)
+    assert relative_error(computed(CASES[case]), expected) < TOLERANCE
+    assert relative_error(computed(CASES[case], IMAGES * np.float32(1.001)), expected) > TOLERANCE
+
+
+@pytest.mark.parametrize("case", TRAINED)
+def test_every_weight_has_a_gradient(case: str) -> None:
+    model = keras_model(TRAINED[case])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(model(IMAGES, training=True)))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    assert len(gradients) == 2
+    assert all(np.abs(gradient).min() > 0 for gradient in gradients)
+
+
+def test_every_operation_of_a_prepared_graph_is_here() -> None:
+    """BatchNorm, SeparableConv2D and Identity are gone by then."""
+    gone = {"BatchNorm", "SeparableConv2D", "Identity"}
+    known = {operation.__name__ for operation in Op.__subclasses__()} - gone
+    assert {type(node.op).__name__ for graph in CASES.values() for node in graph.nodes} == known
+
+
+def test_what_cannot_be_trained_is_named() -> None:
+    graph = single(MaxPool2D((3, 3), (2, 2), PADS))
+    with pytest.raises(ModelError, match="node: MaxPool2D") as refusal:
+        keras_model(graph)
+    assert "qat" in refusal.value.fix
+
+
+def test_names_that_tensorflow_does_not_take() -> None:
+    names = ("my conv", "_conv", "a:b-c", "größe", "a-3a-b", "node.conv")
+    nodes = [
+        Node(name, Conv2D(), (read,), {"kernel": weights(1, 1, 6, 6)})
+        for name, read in zip(names, ("image", *names), strict=False)
+    ]
+    graph = chain(*nodes)
+    assert len({layer_name(node.name) for node in graph.nodes}) == len(graph.nodes)
+    assert relative_error(computed(graph), of_onnx(graph, None, IMAGES)) < TOLERANCE
+
+
+def test_weights_come_back_as_they_went() -> None:
+    graph = logits_graph(tiny_xception())
+    read = read_weights(keras_model(graph), graph)
+    assert set(read) == {node.name for node in graph.nodes if "kernel" in node.params}
+    for name, (kernel, bias) in read.items():
+        np.testing.assert_array_equal(kernel, graph[name].params["kernel"])
+        np.testing.assert_array_equal(bias, graph[name].params.get("bias", np.zeros_like(bias)))
+
+
+def test_trained_weights_take_the_place_of_the_old() -> None:
+    graph = tiny_xception()
+    read = read_weights(keras_model(logits_graph(graph)), graph)
+    changed = trained_graph(graph, {name: (kernel + 1, bias + 2) for name, (kernel, bias) in read.items()})
+    assert [node.name for node in changed.nodes] == [node.name for node in graph.nodes]
+    for name, (kernel, bias) in read.items():
+        np.testing.assert_array_equal(changed[name].params["kernel"], kernel + 1)
+        np.testing.assert_array_equal(changed[name].params["bias"], bias + 2)
+
+
+# The end of a network
+
+
+def test_the_last_softmax_goes() -> None:
+    graph = tiny_xception()
+    logits = logits_graph(graph)
+    assert logits.outputs == ("predictions",)
+    assert [node.name for node in logits.nodes] == [node.name for node in graph.nodes[:-1]]
+    assert logits_graph(logits) is logits
+
+
+def test_a_softmax_inside_stays() -> None:
+    graph = over(Softmax(), Conv2D(), kernel=weights(1, 1, 6, 3))
+    assert logits_graph(graph) is graph
+    read_on = replace(graph, outputs=("before",))
+    assert logits_graph(read_on) is read_on
+
+
+def test_two_outputs_cannot_be_trained_for() -> None:
+    with pytest.raises(ModelError, match="1 inputs and 2 outputs"):
+        logits_graph(replace(tiny_xception(), outputs=("predictions", "avg_pool")))
+
+
+def test_importing_needs_no_tensorflow() -> None:
+    files = "import edgex.train.loop, sys; assert not {'tensorflow', 'tf_keras'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", files], check=True)
