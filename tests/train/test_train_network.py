@@ -8,116 +8,33 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from graphs import tiny_xception
+from operation_cases import CASES as ALL_CASES
+from operation_cases import IMAGES, PADS, chain, over, single, weights
 from reference import relative_error
 from training_support import of_onnx
 
 from edgex.errors import ModelError
 from edgex.graph.ir import (
-    Activation,
-    Add,
-    Affine,
     Array,
-    AveragePool2D,
-    Concat,
     Conv2D,
-    Crop,
-    Dense,
-    DepthwiseConv2D,
-    Elu,
-    Flatten,
-    GlobalAveragePool,
-    GlobalMaxPool,
     Graph,
-    Input,
-    LeakyRelu,
     MaxPool2D,
-    Multiply,
     Node,
     Op,
-    Pad,
-    Relu,
-    Reshape,
     Softmax,
 )
 from edgex.train.fake_quant import read_weights
 from edgex.train.network import keras_model, layer_name, logits_graph, trained_graph
 
-SHAPE = (10, 9, 6)
-RANDOM = np.random.default_rng(0)
-IMAGES = RANDOM.normal(0.0, 2.0, (5, *SHAPE)).astype(np.float32)
-PADS = ((1, 2), (0, 1))
-
 TOLERANCE = 1e-5
 """Relative, of float32 sums of some hundred terms, in whatever order a processor takes them."""
 
 
-def weights(*shape: int) -> Array:
-    return RANDOM.normal(0.0, 0.3, shape).astype(np.float32)
+REFUSED = {"max pool padded explicitly", "identity"}
+"""What cannot be trained, and what no prepared graph has."""
 
-
-def chain(*nodes: Node) -> Graph:
-    return Graph("test", (Node("image", Input(SHAPE)), *nodes), (nodes[-1].name,))
-
-
-def single(op: Op, **params: Array) -> Graph:
-    return chain(Node("node", op, ("image",), params))
-
-
-def over(before: Op, op: Op, **params: Array) -> Graph:
-    """``op`` over what another operation makes of the image."""
-    return chain(Node("before", before, ("image",)), Node("node", op, ("before",), params))
-
-
-def joined(op: Op, *inputs: str) -> Graph:
-    """``op`` over several of the image, its ReLU and its pixel."""
-    return chain(
-        Node("relu", Relu(), ("image",)),
-        Node("pixel", GlobalMaxPool(keepdims=True), ("image",)),
-        Node("node", op, inputs),
-    )
-
-
-BIAS = weights(12)
-TRAINED = {
-    "conv same stride 2": single(Conv2D((2, 2), "same"), kernel=weights(3, 3, 6, 8), bias=BIAS[:8]),
-    "conv dilated": single(Conv2D(padding="same", dilation=(2, 1)), kernel=weights(3, 3, 6, 8)),
-    "conv padded explicitly": single(Conv2D((2, 2), PADS), kernel=weights(3, 3, 6, 8), bias=BIAS[:8]),
-    "conv grouped": single(Conv2D(padding="same", groups=3), kernel=weights(3, 3, 2, 9), bias=BIAS[:9]),
-    "depthwise same stride 2": single(DepthwiseConv2D((2, 2), "same"), kernel=weights(3, 3, 6, 1)),
-    "depthwise multiplier 2": single(DepthwiseConv2D(), kernel=weights(3, 2, 6, 2), bias=BIAS),
-    "depthwise dilated": single(DepthwiseConv2D(padding="same", dilation=(2, 2)), kernel=weights(3, 3, 6, 1)),
-    "depthwise padded explicitly": single(DepthwiseConv2D((2, 2), PADS), kernel=weights(3, 3, 6, 1)),
-    "dense": over(GlobalAveragePool(), Dense(), kernel=weights(6, 5), bias=BIAS[:5]),
-    "dense of a flattened image": over(Flatten(), Dense(), kernel=weights(540, 5)),
-}
-CASES = {
-    **TRAINED,
-    "affine": single(Affine(), scale=weights(6), offset=weights(6)),
-    "affine of a vector": over(GlobalAveragePool(), Affine(), scale=weights(6), offset=weights(6)),
-    "relu": single(Relu()),
-    "relu 6": single(Relu(6.0)),
-    "leaky relu": single(LeakyRelu(0.2)),
-    "elu of alpha 0.3": single(Elu(0.3)),
-    "sigmoid": single(Activation("sigmoid")),
-    "tanh": single(Activation("tanh")),
-    "silu": single(Activation("silu")),
-    "hard sigmoid": single(Activation("hard_sigmoid")),
-    "hard silu": single(Activation("hard_silu")),
-    "gelu": single(Activation("gelu")),
-    "softplus": single(Activation("softplus")),
-    "softmax": over(GlobalMaxPool(), Softmax()),
-    "add": joined(Add(), "image", "relu", "image"),
-    "add a pixel": joined(Add(), "image", "pixel"),
-    "multiply by a pixel": joined(Multiply(), "pixel", "image"),
-    "concat": joined(Concat(), "image", "relu", "image"),
-    "max pool": single(MaxPool2D((3, 3), (2, 2), "same")),
-    "average pool": single(AveragePool2D((3, 2), (2, 1), "same")),
-    "global average pool": single(GlobalAveragePool(keepdims=True)),
-    "global max pool": single(GlobalMaxPool()),
-    "pad": single(Pad(PADS)),
-    "crop": single(Crop(PADS)),
-    "reshape": over(Relu(), Reshape((9, -1, 2))),
-}
+CASES = {name: graph for name, graph in ALL_CASES.items() if name not in REFUSED}
+TRAINED = {name: graph for name, graph in CASES.items() if "kernel" in graph.nodes[-1].params}
 
 
 def computed(graph: Graph, images: Array = IMAGES) -> Array:
