@@ -253,7 +253,7 @@ def test_ranges_stay_for_the_last_part(
 
     def counted(student: Student, batch: object, *, follow: bool) -> None:
         followed.append(follow)
-        step(student, batch, follow=follow)  # type: ignore[arg-type]
+        step(student, batch, follow=follow)
 
     monkeypatch.setattr(Student, "step", counted)
     trained(tiny, tmp_path / "checkpoint.npz")

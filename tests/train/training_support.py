@@ -61,7 +61,7 @@ def pixels(dataset: Dataset, size: int) -> Array:
 
 def calibrated(graph: Graph, images: Array, scheme: Scheme = "asymmetric", **options: object) -> PtqResult:
     """The graph that ends at its logits, and a plan for it."""
-    return quantize_ptq(logits_graph(graph), named(images), PtqOptions(scheme, **options))  # type: ignore[arg-type]
+    return quantize_ptq(logits_graph(graph), named(images), PtqOptions(scheme, **options))
 
 
 def simulated(graph: Graph, plan: QuantizationPlan, images: Array) -> Array:
