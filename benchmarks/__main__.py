@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import accuracy, false_pass, latency, memory, speed, startup, throughput, training, trust
+from benchmarks import accuracy, false_pass, latency, memory, pruning, speed, startup, throughput, training, trust
 from benchmarks.inputs import UnavailableError, Workplace
 from benchmarks.processes import ROOT
 from benchmarks.report import Section, document, heading, markdown
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "throughput": throughput.measure,
     "false_pass": false_pass.measure,
     "training": training.measure,
+    "pruning": pruning.measure,
 }
 
 

@@ -15,6 +15,7 @@ REAL_SIZE = 71
 FULL_SIZE = 299
 PHOTO_SIZE = (375, 500)
 """Height and width of a typical image of ImageNet."""
+TRAINING_IMAGES = 4_000
 
 
 class UnavailableError(Exception):
@@ -75,6 +76,18 @@ class Workplace:
                 photo = blots.resize((width, height), Image.Resampling.BICUBIC)
                 photo.save(folder / f"{number:04}.{('jpg', 'png')[number % 2]}")
         return folder
+
+
+def some_training_images(workplace: Workplace, batch: int) -> Path:
+    """A fifth of the training images: training takes hours on all of them. In a quick run a few batches."""
+    from edgex.dataset import open_dataset
+
+    file = workplace.subfolder("training") / "images.npz"
+    if not file.exists():
+        count = 8 * batch if workplace.quick else TRAINING_IMAGES
+        dataset = open_dataset(workplace.real("data/cifar10-train.zip"), role="training").sample(count)
+        np.savez(file, x=np.stack([dataset[index] for index in range(len(dataset))]), y=dataset.labels)
+    return file
 
 
 def preprocessed(calib: Path, size: int, count: int | None = None) -> NDArray[np.float32]:

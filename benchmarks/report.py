@@ -30,7 +30,7 @@ class Figure:
     measure: str
     value: float
     limit: float
-    unit: Literal["×", "points", "images", "s", "%"]
+    unit: Literal["×", "points", "images", "layers", "s", "%"]
     low: float | None = None
     high: float | None = None
     judged: Literal["value", "low"] = "value"

@@ -10,29 +10,28 @@ from time import perf_counter
 
 import numpy as np
 
-from benchmarks.inputs import REAL_SIZE, Workplace
+from benchmarks.drops import COLUMNS, paired, row
+from benchmarks.inputs import REAL_SIZE, Workplace, some_training_images
 from benchmarks.processes import edgex
-from benchmarks.report import Cell, Figure, Section, Table, interleave, ratio
+from benchmarks.report import Figure, Section, Table, interleave, ratio
 from edgex.dataset import Dataset, open_dataset
-from edgex.evaluate import EvalResult, evaluate
+from edgex.evaluate import evaluate
 from edgex.graph.ir import Array, DepthwiseConv2D, Graph, Node
 from edgex.graph.passes import prepare
 from edgex.graph.read import read_model
 from edgex.pipeline import PLAN_NAME
 from edgex.plan import QuantizationPlan
 from edgex.preprocess import Preprocessing
-from edgex.proportions import Paired
 from edgex.runtime import physical_cores
 from edgex.train.batches import Batch
 from edgex.train.fake_quant import quantize_network
-from edgex.train.loop import TrainOptions, train
+from edgex.train.loop import LEARNING_RATES, TrainOptions, train
 from edgex.train.network import keras_model, logits_graph, trained_graph
 from edgex.train.student import Student
 from edgex.write.onnx import onnx_model
 
 PREPROCESSING = Preprocessing(size=(REAL_SIZE, REAL_SIZE))
 TARGET = "jetson"
-IMAGES = 4_000
 EPOCHS = 1
 BATCH = 32
 STEPS_TIMED = 8
@@ -76,8 +75,8 @@ def measure(workplace: Workplace) -> Section:
         result.path: result for result in evaluate([float_file, control, *files.values()], images, PREPROCESSING)
     }
     reference = results[float_file]
-    of_qat = _paired(reference, results[files[QAT]], images)
-    of_four_bits = _paired(reference, results[files[FOUR_BITS[-1]]], images)
+    of_qat = paired(reference, results[files[QAT]], images)
+    of_four_bits = paired(reference, results[files[FOUR_BITS[-1]]], images)
     simulation = _simulation_apart(model, made[QAT], files[QAT], images)
     figures = (
         Figure("QAT, jetson: top-1 lost, at most (95 %)", 100 * of_qat.upper_bound(), 0.5, "points"),
@@ -86,15 +85,14 @@ def measure(workplace: Workplace) -> Section:
         Figure("QAT: simulation and artifact in ONNX Runtime differ", simulation.differ, simulation.runtimes, "images"),
     )
     rows = [
-        _row(name, results[path], reference, images)
+        row(name, results[path], reference, images)
         for name, path in (
             ("float", float_file),
             ("float, trained on as long (control)", control),
             *((way.name, files[way]) for way in files),
         )
     ]
-    columns = ("model", "top-1 %", "points lost", "at most", "other class than float")
-    return Section("training", figures, Table(columns, tuple(rows)))
+    return Section("training", figures, Table(COLUMNS, tuple(rows)))
 
 
 def _quantized(way: Way, workplace: Workplace, folder: Path) -> Path:
@@ -102,49 +100,26 @@ def _quantized(way: Way, workplace: Workplace, folder: Path) -> Path:
     directory = folder / way.folder
     if not directory.exists():
         images = ("--target", TARGET, "--calib", workplace.real("data/cifar10-calib.zip"))
-        training = ("--train", _training_images(workplace, folder), "--epochs", str(EPOCHS), "--batch", str(BATCH))
+        training = ("--train", some_training_images(workplace, BATCH), "--epochs", str(EPOCHS), "--batch", str(BATCH))
         arguments = (*images, *way.arguments, *(training if "qat" in way.arguments else ()), "-o", directory)
         edgex("quantize", workplace.real_model(), *arguments, folder=folder)
     return directory
 
 
-def _training_images(workplace: Workplace, folder: Path) -> Path:
-    """Some of the training images."""
-    file = folder / "images.npz"
-    if not file.exists():
-        count = 8 * BATCH if workplace.quick else IMAGES
-        dataset = open_dataset(workplace.real("data/cifar10-train.zip"), role="training").sample(count)
-        np.savez(file, x=np.stack([dataset[index] for index in range(len(dataset))]), y=dataset.labels)
-    return file
-
-
 def _control(model: Path, workplace: Workplace, folder: Path) -> Graph:
     """The float model, trained on the same images for as many steps."""
-    dataset = open_dataset(_training_images(workplace, folder), role="training")
+    dataset = open_dataset(some_training_images(workplace, BATCH), role="training")
     result = train(
         prepare(read_model(model)),
         None,
         dataset,
         PREPROCESSING,
-        TrainOptions(epochs=EPOCHS, batch=BATCH),
+        TrainOptions(epochs=EPOCHS, batch=BATCH, learning_rate=LEARNING_RATES[8]),
         checkpoint=folder / "control.checkpoint.npz",
         key="control",
         threads=physical_cores(),
     )
     return result.graph
-
-
-def _paired(reference: EvalResult, result: EvalResult, images: Dataset) -> Paired:
-    before, after = (each.predictions == images.labels for each in (reference, result))
-    return Paired(len(images), lost=int((before & ~after).sum()), gained=int((after & ~before).sum()))
-
-
-def _row(name: str, result: EvalResult, reference: EvalResult, images: Dataset) -> tuple[Cell, ...]:
-    if result is reference:
-        return (name, 100 * result.top1, None, None, None)
-    paired = _paired(reference, result, images)
-    apart = int((result.predictions != reference.predictions).sum())
-    return (name, 100 * result.top1, 100 * paired.drop, 100 * paired.upper_bound(), apart)
 
 
 @dataclass(frozen=True)
@@ -179,7 +154,8 @@ def _with_weights_of(artifact: Path, graph: Graph) -> Graph:
         quantized = stored.get(f"{node.name}.kernel.quantized")
         if quantized is not None:
             scales = stored[f"{node.name}.kernel.scale"].reshape(-1, *[1] * (quantized.ndim - 1))
-            weights[node.name] = (_keras_layout(node, quantized * scales), stored[f"{node.name}.bias"])
+            kernel = _keras_layout(node, quantized * scales)
+            weights[node.name] = {"kernel": kernel, "bias": stored[f"{node.name}.bias"]}
     return trained_graph(graph, weights)
 
 

@@ -14,7 +14,8 @@ from edgex.inspection import inspect_model as inspect
 from edgex.lint import lint_file as lint
 from edgex.manifest import verify
 from edgex.measure import evaluate_artifacts as evaluate
-from edgex.pipeline import QuantizeOptions, export, quantize
+from edgex.pipeline import PruneOptions, QuantizeOptions, export, prune, quantize
+from edgex.run import Recipe, run
 from edgex.sensitivity import SensitivityOptions
 from edgex.sensitivity import measure_sensitivity as sensitivity
 from edgex.target import load_target, target_names
@@ -23,7 +24,9 @@ from edgex.validate import ValidateOptions, validate
 __all__ = [
     "BenchOptions",
     "Limits",
+    "PruneOptions",
     "QuantizeOptions",
+    "Recipe",
     "SensitivityOptions",
     "ValidateOptions",
     "bench",
@@ -37,7 +40,9 @@ __all__ = [
     "inspect",
     "lint",
     "load_target",
+    "prune",
     "quantize",
+    "run",
     "sensitivity",
     "target_names",
     "validate",

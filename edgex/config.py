@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from edgex.config_file import ConfigFile
 from edgex.strict_toml import StrictModel, validated
@@ -36,6 +36,12 @@ class Config(StrictModel):
     keep_float: str | None = None
     io: Literal["float", "int8"] | None = None
     data: str | None = None
+    prune: Literal["channels", "2:4", "magnitude"] | None = None
+    sparsity: PositiveFloat | None = None
+    prune_latency: PositiveFloat | None = None
+    importance: str | None = None
+    prune_steps: PositiveInt | None = None
+    prune_epochs: PositiveInt | None = None
     mode: Literal["ptq", "qat"] | None = None
     train: str | None = None
     epochs: PositiveInt | None = None
@@ -48,6 +54,13 @@ class Config(StrictModel):
     input_size: PositiveInt | None = None
     max_bad: NonNegativeInt | None = None
     threads: PositiveInt | None = None
+    seconds: PositiveFloat | None = None
+    max_drop: NonNegativeFloat | None = None
+    max_class_drop: NonNegativeFloat | None = None
+    min_agreement: NonNegativeFloat | None = None
+    max_latency_ms: NonNegativeFloat | None = None
+    min_speedup: NonNegativeFloat | None = None
+    max_size_mb: NonNegativeFloat | None = None
 
 
 def read_config(file: ConfigFile) -> Config:

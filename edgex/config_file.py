@@ -43,9 +43,17 @@ calib = "calib"        # images for calibration: a folder, a .zip, an .npz; "dig
 #: input_size = 299      # height and width in pixels, if not the model's own
 #: max_bad = 0           # unreadable images to put up with
 
+# Pruning, before all else (train extra)
+#: prune = "channels"    # "channels" is faster anywhere, "2:4" in TensorRT on newer GPUs, "magnitude" only smaller
+#: sparsity = 0.5        # share of the multiply-accumulates, or else of the weights, that go
+#: prune_latency = 0.6   # in place of sparsity: ratio of latencies to get to
+#: importance = "taylor" # of channels: "taylor", "batch-norm" or "norm"
+#: prune_steps = 2       # in which channels go
+#: prune_epochs = 2      # of fine-tuning, after the last of them
+
 # Training for INT8 (train extra)
 #: mode = "qat"          # "ptq" only calibrates
-#: train = "train.zip"   # images for training; labels help
+#: train = "train.zip"   # images for training, after pruning too; labels help
 #: epochs = 2            # passes over them at most
 #: batch = 32            # images in a step
 #: learning_rate = 1e-5  # at the start
@@ -54,6 +62,15 @@ calib = "calib"        # images for calibration: a folder, a .zip, an .npz; "dig
 
 # Measuring
 #: threads = 2           # of each runtime
+#: seconds = 3           # that validate times each file, about
+
+# What the gate allows of each artifact, beside the float model
+#: max_drop = 1          # points of top-1 accuracy
+#: max_class_drop = 5    # the same, of each class
+#: min_agreement = 95    # percent of the images that both classify alike
+#: max_latency_ms = 20   # median at batch 1
+#: min_speedup = 1.5     # over the float model
+#: max_size_mb = 30      # millions of bytes
 """
 """What ``edgex init`` writes."""
 

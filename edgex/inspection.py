@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgex.graph.ir import BatchNorm, Conv2D, Dense, DepthwiseConv2D, Graph, Node, SeparableConv2D
+from edgex.graph.ir import BatchNorm, Graph, Node
+from edgex.graph.macs import macs
 from edgex.graph.read import read_model
 from edgex.graph.shapes import Shape
 
@@ -54,7 +55,7 @@ def inspect_model(path: Path, *, input_size: int | None = None) -> Inspection:
 def inspect_graph(graph: Graph) -> Inspection:
     """Count a graph as read, before any pass."""
     layers = tuple(
-        Layer(node.name, type(node.op).__name__, graph.shapes[node.name], _parameters(node), _macs(graph, node))
+        Layer(node.name, type(node.op).__name__, graph.shapes[node.name], _parameters(node), macs(graph, node))
         for node in graph.nodes
     )
     parameters = sum(layer.parameters for layer in layers)
@@ -75,15 +76,3 @@ def inspect_graph(graph: Graph) -> Inspection:
 
 def _parameters(node: Node) -> int:
     return sum(array.size for array in node.params.values())
-
-
-def _macs(graph: Graph, node: Node) -> int:
-    """Each weight of a convolution works once at every position of its output."""
-    positions = math.prod(graph.shapes[node.name][:-1])
-    match node.op:
-        case Conv2D() | DepthwiseConv2D() | Dense():
-            return positions * node.params["kernel"].size
-        case SeparableConv2D():
-            return positions * (node.params["depthwise"].size + node.params["pointwise"].size)
-        case _:
-            return 0

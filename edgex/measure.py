@@ -12,7 +12,7 @@ from edgex.dataset import check_disjoint, open_dataset
 from edgex.errors import ModelError, OutputError
 from edgex.evaluate import EvalResult, evaluate
 from edgex.manifest import MANIFEST_NAME, Manifest, read_manifest
-from edgex.pipeline import PLAN_NAME, TRAINING_NAME, data_warnings
+from edgex.pipeline import PLAN_NAME, PRUNING_NAME, TRAINING_NAME, data_warnings
 from edgex.preprocess import Preprocessing, Resize, Scale
 from edgex.runtime import open_runner
 
@@ -110,10 +110,13 @@ def _preprocessing(
 
 
 def images_seen(directory: Path) -> set[str]:
-    """Content hashes of the images that the artifacts in a directory were calibrated with or trained on."""
-    return _hashes(directory / PLAN_NAME, lambda plan: {content for _, content in plan["calibration"]["sources"]}) | (
-        _hashes(directory / TRAINING_NAME, lambda training: set(training["images"]))
-    )
+    """Content hashes of the images that the artifacts in a directory were pruned, calibrated or trained with."""
+
+    def listed(document: Any) -> set[str]:
+        return set(document["images"])
+
+    calibrated = _hashes(directory / PLAN_NAME, lambda plan: {content for _, content in plan["calibration"]["sources"]})
+    return calibrated.union(*(_hashes(directory / name, listed) for name in (TRAINING_NAME, PRUNING_NAME)))
 
 
 def _hashes(path: Path, hashes: Callable[[Any], set[str]]) -> set[str]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from edgex.errors import UsageError
 
 if TYPE_CHECKING:
     from edgex.config import Config
-    from edgex.pipeline import QuantizeOptions
+    from edgex.pipeline import PruneOptions, QuantizeOptions
     from edgex.target import TargetProfile
     from edgex.train.loop import TrainOptions
 
@@ -30,12 +30,12 @@ class Settings:
         """The option given, or the configured one, or None."""
         return given if given is not None or self._config is None else getattr(self._config, key)
 
-    def need(self, key: str, given: Any) -> Any:
-        """Like :meth:`get`. UsageError if there is none."""
+    def need(self, key: str, given: Any, option: str | None = None) -> Any:
+        """Like :meth:`get`. UsageError if there is none, neither in the file nor as the command line calls it."""
         value = self.get(key, given)
         if value is None:
             where = "and there is no edgex.toml" if self._config is None else "and edgex.toml has none either"
-            option = "MODEL" if key == "model" else f"--{key}"
+            option = option or ("MODEL" if key == "model" else f"--{key}")
             raise UsageError(
                 f"{option} is missing, {where} in this folder or above it.",
                 fix=f"Give {option}, or write one with edgex init and set {key} in it.",
@@ -66,7 +66,7 @@ class Settings:
         """Options of quantize and export, checked; what neither says keeps its default."""
         from edgex.pipeline import QuantizeOptions
 
-        return QuantizeOptions(**self._chosen(QuantizeOptions, given, fixed=("equalize", "qat")))
+        return QuantizeOptions(**self._chosen(QuantizeOptions, given, fixed=("equalize", "prune", "qat")))
 
     def train_options(self, mode: str | None, **given: Any) -> "TrainOptions | None":
         """Options of training, checked likewise; None where the mode is not to train."""
@@ -76,33 +76,85 @@ class Settings:
         _expect_one_of("mode", chosen, ("ptq", "qat"))
         if chosen == "ptq":
             return None
-        values = self._chosen(TrainOptions, given)
-        return TrainOptions(**{"seed" if key == "train_seed" else key: value for key, value in values.items()})
+        return TrainOptions(**_seeded(self._chosen(TrainOptions, given)))
+
+    def prune_options(
+        self,
+        method: str | None,
+        *,
+        sparsity: float | None = None,
+        latency: float | None = None,
+        importance: str | None = None,
+        steps: int | None = None,
+        force: bool = False,
+        epochs: int | None = None,
+        learning_rate: float | None = None,
+        **training: Any,
+    ) -> "PruneOptions | None":
+        """Options of pruning, checked likewise; None where no method is said anywhere.
+
+        The learning rate of ``edgex.toml`` is that of training for INT8, and not of this.
+        """
+        from edgex.pipeline.options import PRUNE_EPOCHS, PruneOptions
+        from edgex.prune.methods import Method
+        from edgex.train.loop import TrainOptions
+
+        chosen = self.get("prune", method)
+        if chosen is None:
+            if any(value is not None for value in (sparsity, latency, importance, steps, epochs)):
+                raise UsageError("There are options for pruning, and no method.", fix="Give one with --prune.")
+            return None
+        _expect_one_of("prune", chosen, get_args(Method))
+        train = _seeded(self._chosen(TrainOptions, training))
+        if learning_rate is not None:
+            train["learning_rate"] = learning_rate
+        # One takes the place of the other, and the command line that of the file
+        wanted = {"sparsity": sparsity, "latency": latency}
+        if sparsity is None and latency is None:
+            wanted = {"sparsity": self.get("sparsity", None), "latency": self.get("prune_latency", None)}
+        settings = {"importance": self.get("importance", importance), "steps": self.get("prune_steps", steps), **wanted}
+        said = {key: value for key, value in settings.items() if value is not None}
+        if "importance" in said:
+            _expect_one_of("importance", said["importance"], _few(PruneOptions, "importance"))
+        epochs = self.get("prune_epochs", epochs) or PRUNE_EPOCHS
+        return PruneOptions(chosen, force=force, train=TrainOptions(epochs=epochs, **train), **said)
 
     def training_images(self, options: "QuantizeOptions", given: str | None) -> str | None:
         """What to train on. UsageError if it is missing, or given without a wish to train."""
-        if options.qat is not None:
+        if options.qat is not None or options.prune is not None:
             return str(self.need("train", given))
         if given is not None:
-            raise UsageError(f"--train {given} is for training.", fix="Give --mode qat as well, or leave it out.")
+            raise UsageError(
+                f"--train {given} is for training.", fix="Give --mode qat or --prune as well, or leave it out."
+            )
         return None
 
     def _chosen(self, kind: type, given: dict[str, Any], fixed: Sequence[str] = ()) -> dict[str, Any]:
         """What is said of the fields of ``kind``, each one of its few values where it has few."""
-        from typing import Literal, get_args, get_origin, get_type_hints
-
-        hints = get_type_hints(kind)
         chosen = {}
         for key, value in given.items():
             said = value if key in fixed else self.get(key, value)
             if said is None:
                 continue
-            hint = hints.get(key)
-            few = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
+            few = _few(kind, key)
             if few:
-                _expect_one_of(key, said, [word for part in few for word in get_args(part)])
+                _expect_one_of(key, said, few)
             chosen[key] = said
         return chosen
+
+
+def _few(kind: type, key: str) -> list[Any]:
+    """The values that a field may have, where they are few."""
+    from typing import Literal, get_origin, get_type_hints
+
+    hint = get_type_hints(kind).get(key)
+    literals = [part for part in (hint, *get_args(hint)) if get_origin(part) is Literal]
+    return [word for part in literals for word in get_args(part)]
+
+
+def _seeded(training: dict[str, Any]) -> dict[str, Any]:
+    """Options under the names of TrainOptions' fields."""
+    return {"seed" if key == "train_seed" else key: value for key, value in training.items()}
 
 
 def _expect_one_of(key: str, value: Any, choices: Sequence[Any]) -> None:

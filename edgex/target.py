@@ -62,6 +62,7 @@ class TargetProfile(StrictModel):
         runs_on: sentences: which artifact runs where.
         compiled: what builds a form of its own of an artifact: ``tensorrt`` on the device, the others ahead.
         sparsity: the kinds of pruning that make it faster, best first.
+        channel_multiple: what the widths of layers are best multiples of.
         onnx: rules for ONNX files.
         board: versions on the board; None where the target is not a board.
         arch: the variant chosen; None where the target has none of the kind. In the file, a table of variants.
@@ -75,6 +76,7 @@ class TargetProfile(StrictModel):
     runs_on: tuple[str, ...]
     compiled: tuple[Literal["openvino", "onnxruntime", "tensorrt"], ...] = ()
     sparsity: tuple[Literal["channels", "2:4"], ...]
+    channel_multiple: PositiveInt = 8
     onnx: OnnxRules
     board: Board | None = None
     arch: str | None = None

@@ -82,7 +82,7 @@ def _compute(node: Node, inputs: list[Values]) -> Values:
             return x @ params["kernel"] + bias
         case BatchNorm(epsilon):
             normal = (x - params["mean"]) / np.sqrt(params["variance"] + epsilon)
-            return normal * params["gamma"] + params["beta"]
+            return normal * params.get("gamma", np.float64(1)) + params.get("beta", np.float64(0))
         case Affine():
             return x * params["scale"] + params["offset"]
         case Relu(max_value):

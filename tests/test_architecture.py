@@ -19,11 +19,12 @@ LAYERS = (
     {"comparison", "config_file", "images", "logits", "manifest", "plan", "target"},
     {"config", "output", "report", "sources", "write"},
     {"dataset", "execute", "runtime"},
-    {"bench", "doctor", "evaluate", "gate", "inspection", "lint", "quantize"},
+    {"bench", "doctor", "evaluate", "gate", "inspection", "lint", "prune", "quantize"},
     {"train"},
     {"pipeline"},
     {"compile", "measure", "page", "sensitivity", "settings"},
     {"demo", "validate"},
+    {"run"},
     {"api", "render"},
     {"cli"},
     {"__main__"},
@@ -49,7 +50,14 @@ HEAVY = {
     "tf_keras",
 }
 TENSORFLOW = {"keras", "tensorflow", "tensorflow_model_optimization", "tf_keras"}
-TRAINS = ("demo/train.py", "train/fake_quant.py", "train/network.py", "train/student.py")
+TRAINS = (
+    "demo/train.py",
+    "train/fake_quant.py",
+    "train/gates.py",
+    "train/network.py",
+    "train/sparsity.py",
+    "train/student.py",
+)
 """The files that may import TensorFlow."""
 
 MOST_LINES = 400

@@ -13,6 +13,8 @@ from edgex.cli import (  # noqa: F401  each registers its commands, in the order
     gate,
     machine,
     models,
+    prune,
+    run,
     sensitivity,
     validate,
 )

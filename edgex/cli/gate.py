@@ -2,18 +2,23 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgex.cli.app import command
+from edgex.cli.limits import MaxDrop, chosen_limits
 from edgex.cli.options import Json
+from edgex.settings import Settings
+
+if TYPE_CHECKING:
+    from edgex.gate import GateResult
 
 
 @command
 def gate(
     report: Annotated[Path, typer.Argument(help="A report.json, or its directory.", show_default=False)],
-    max_drop: Annotated[float, typer.Option(help="Of top-1 accuracy, in points.")] = 1.0,
+    max_drop: MaxDrop = None,
     max_class_drop: Annotated[float | None, typer.Option(help="The same, of each class.")] = None,
     min_agreement: Annotated[
         float | None, typer.Option(help="Percent of the images that both must classify alike.")
@@ -36,16 +41,22 @@ def gate(
     from edgex.render.documents import print_json
     from edgex.render.gate import gate_document, show_gate
 
-    limits = gating.Limits(max_drop, max_class_drop, min_agreement, max_latency_ms, min_speedup, max_size_mb)
+    limits = chosen_limits(
+        Settings(),
+        max_drop=max_drop,
+        max_class_drop=max_class_drop,
+        min_agreement=min_agreement,
+        max_latency_ms=max_latency_ms,
+        min_speedup=min_speedup,
+        max_size_mb=max_size_mb,
+    )
     result = gating.gate(report, limits, baseline)
     if json:
         print_json("gate", **gate_document(result))
     else:
         with github.no_commands():
             show_gate(result)
-    if github.in_actions():
-        stream = sys.stderr if json else sys.stdout
-        print(*github.annotations(result), sep="\n", file=stream, flush=True)  # a console would wrap them
+    annotate(result, json=json)
     if junit is not None:
         from edgex.output import replace_files
         from edgex.render.junit import junit as as_junit
@@ -56,3 +67,12 @@ def gate(
         github.append_summary(markdown, github.markdown(result))
     if result.exit_code:
         raise typer.Exit(result.exit_code)
+
+
+def annotate(result: "GateResult", *, json: bool) -> None:
+    """In GitHub Actions, annotate the run with what was found."""
+    from edgex.render import github
+
+    if github.in_actions():
+        stream = sys.stderr if json else sys.stdout
+        print(*github.annotations(result), sep="\n", file=stream, flush=True)  # a console would wrap them

@@ -10,6 +10,7 @@ from edgex.cli.app import command
 from edgex.cli.options import (
     Arch,
     Augment,
+    Baseline,
     BatchSize,
     Budget,
     Calib,
@@ -19,6 +20,8 @@ from edgex.cli.options import (
     CrossLayer,
     Epochs,
     Equalize,
+    Force,
+    Importance,
     InputSize,
     Jetpack,
     Json,
@@ -30,8 +33,10 @@ from edgex.cli.options import (
     Model,
     Output,
     Preprocess,
+    PruneLatency,
     Resize,
     Rounding,
+    Sparsity,
     Target,
     Threads,
     Train,
@@ -81,7 +86,7 @@ def init(json: Json = False) -> None:
     if json:
         documents.print_json("init", path=path)
     else:
-        typer.echo(f"Wrote {path}: edit it, then run edgex quantize.")
+        typer.echo(f"Wrote {path}: edit it, then run edgex quantize, or edgex run for all of it.")
 
 
 @command
@@ -121,6 +126,16 @@ def quantize(
     resize: Resize = None,
     input_size: InputSize = None,
     max_bad: MaxBad = None,
+    prune: Annotated[
+        str | None, typer.Option(help="First prune: channels, 2:4 or magnitude (train extra); see edgex prune.")
+    ] = None,
+    sparsity: Sparsity = None,
+    latency: PruneLatency = None,
+    importance: Importance = None,
+    prune_steps: Annotated[int | None, typer.Option(min=1, help="In which channels go; 2 if not said.")] = None,
+    prune_epochs: Annotated[int | None, typer.Option(min=1, help="Of fine-tuning after it; 2 if not said.")] = None,
+    force: Force = False,
+    baseline: Baseline = None,
     mode: Mode = None,
     train: Train = None,
     epochs: Epochs = None,
@@ -152,6 +167,18 @@ def quantize(
         resize=resize,
         input_size=input_size,
         max_bad=max_bad,
+        prune=settings.prune_options(
+            prune,
+            sparsity=sparsity,
+            latency=latency,
+            importance=importance,
+            steps=prune_steps,
+            force=force,
+            epochs=prune_epochs,
+            batch=batch,
+            augment=augment,
+            train_seed=train_seed,
+        ),
         qat=settings.train_options(
             mode,
             epochs=epochs,
@@ -170,7 +197,9 @@ def quantize(
     images = settings.need("calib", calib)
     with console.progress() as progress:
         directory = settings.output(output, path, profile)
-        written = pipeline.quantize(path, profile, images, directory, options, progress, train=training_images)
+        written = pipeline.quantize(
+            path, profile, images, directory, options, progress, train=training_images, baseline=baseline
+        )
     for warning in written.warnings:
         console.say_warning(warning)
     if json:

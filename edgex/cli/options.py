@@ -35,6 +35,22 @@ BatchSize = Annotated[int | None, typer.Option("--batch", min=1, help="Images in
 LearningRate = Annotated[float | None, typer.Option(min=0.0, help="At the start; small if not said.")]
 Augment = Annotated[str | None, typer.Option(help="Of training images: shift (default), flip (and shift), none.")]
 TrainSeed = Annotated[int | None, typer.Option(min=0, help="Of training; 0 if not said.")]
+Sparsity = Annotated[
+    float | None,
+    typer.Option(
+        help="Share to take out: of the multiply-accumulates, 0.5 if not said; of weights for magnitude, 0.8."
+    ),
+]
+PruneLatency = Annotated[
+    float | None, typer.Option("--latency", help="In place of --sparsity: a ratio of latencies to get to, like 0.6.")
+]
+Importance = Annotated[
+    str | None, typer.Option(help="Of channels: taylor (default, on the images), batch-norm or norm.")
+]
+Baseline = Annotated[
+    Path | None, typer.Option(help="The model that MODEL was made from, for the fp32 files.", show_default=False)
+]
+Force = Annotated[bool, typer.Option("--force", help="Prune though the target gains nothing by it.")]
 KeepFloat = Annotated[str | None, typer.Option(help="Regular expression: these layers stay in float.")]
 Data = Annotated[str | None, typer.Option(help="Labelled images: a folder, .zip, .npz or .csv, or digits.")]
 Labels = Annotated[Path | None, typer.Option(help="CSV with the columns path,label for a flat folder.")]

@@ -7,6 +7,7 @@ import typer
 
 from edgex import console
 from edgex.cli.app import command
+from edgex.cli.limits import MaxDrop, chosen_limits
 from edgex.cli.options import (
     Data,
     Json,
@@ -26,24 +27,24 @@ def validate(
     baseline: Annotated[
         Path | None, typer.Option(help="What to compare with; the directory's .fp32.onnx if not said.")
     ] = None,
-    max_drop: Annotated[float, typer.Option(help="Points of top-1 that report.html allows.")] = 1.0,
+    max_drop: MaxDrop = None,
     labels: Labels = None,
     max_bad: MaxBad = None,
     runtime: Runtime = None,
     python: Python = None,
     threads: Threads = None,
     latency: Annotated[bool, typer.Option(help="Time the files, too.")] = True,
-    seconds: Annotated[float, typer.Option(help="About how long each file is timed.")] = 3.0,
+    seconds: Annotated[float | None, typer.Option(help="About how long each file is timed; 3 if not said.")] = None,
     json: Json = False,
 ) -> None:
     """Accuracy, latency, size and memory of artifacts beside the float model: report.json and report.html."""
-    from edgex.gate import Limits
     from edgex.render import validation as shown
     from edgex.render.documents import print_json
     from edgex.validate import ValidateOptions
     from edgex.validate import validate as run
 
     settings = Settings()
+    wanted_seconds = settings.get("seconds", seconds)
     options = ValidateOptions(
         labels=labels,
         max_bad=settings.get("max_bad", max_bad) or 0,
@@ -51,8 +52,8 @@ def validate(
         python=python,
         threads=settings.get("threads", threads),
         latency=latency,
-        seconds=seconds,
-        limits=Limits(max_drop=max_drop),
+        seconds=ValidateOptions.seconds if wanted_seconds is None else wanted_seconds,
+        limits=chosen_limits(settings, max_drop=max_drop),
     )
     with console.progress() as progress:
         found = run(directory, settings.need("data", data), baseline, options, progress)

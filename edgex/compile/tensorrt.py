@@ -10,9 +10,9 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgex.compile.sparsity import has_two_four_sparsity
 from edgex.errors import ModelError, OutputError
 from edgex.lint.onnx_file import OnnxFile, read_onnx_file
+from edgex.lint.sparsity import has_two_four_sparsity
 from edgex.manifest import Manifest
 from edgex.output import replace_files
 from edgex.records import Artifact

@@ -5,7 +5,9 @@ about its sizes is checked before memory is set aside.
 """
 
 import json
+import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from edgex.errors import ModelError, OutputError, UsageError
+from edgex.errors import EdgexError, ModelError, OutputError, UsageError
 from edgex.graph.hdf5 import EXPANSION_FLOOR, EXPANSION_LIMIT, Hdf5File, check_string_heaps
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -26,15 +28,32 @@ ARCHIVE_LIMIT = 8 << 30
 """Bytes that the members of a zip may declare together."""
 
 CONFIG_LIMIT = 64 << 20
-"""Bytes of model configuration; that of Xception has 0.1 MB."""
+"""Bytes of one member of text; the configuration of Xception has 0.1 MB."""
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+RECORD = "edgex.json"
+"""What edgex adds; see :mod:`edgex.graph.keras_record`."""
 
 SAVE_AGAIN = "Save the whole model again with model.save('model.keras')."
 FROM_SAVED_MODEL = (
     "Load it with the Keras that wrote it, then model.save('model.keras'): keras.models.load_model for TensorFlow "
     "up to 2.15, tf_keras.models.load_model after that."
 )
+
+DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What zipfile, json, h5py and our own parsing raise on bytes that no Keras wrote."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +71,17 @@ class KerasFile:
     keras_version: str
     weights: Hdf5File
     is_archive: bool
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in every error, and turn what damaged bytes raise into ModelError."""
+    try:
+        yield
+    except EdgexError as error:
+        raise type(error)(f"{path}: {error.message}.", fix=error.fix) from error.__cause__
+    except DAMAGE as error:
+        raise ModelError(f"{path}: it is damaged ({type(error).__name__}: {error}).", fix=SAVE_AGAIN) from error
 
 
 @contextmanager
@@ -80,6 +110,21 @@ def open_keras(path: Path) -> Iterator[KerasFile]:
                 if text is None:
                     raise ModelError("it holds weights without the model they belong to", fix=SAVE_AGAIN)
                 yield KerasFile(_parsed(text), file.text("", "keras_version") or "", file, is_archive=False)
+
+
+def read_text(path: Path, name: str) -> bytes | None:
+    """A member of text of a ``.keras`` file; None if it has no such member, or is an ``.h5``.
+
+    Raises:
+        As :func:`open_keras`; ModelError also if the member is too large.
+    """
+    with _open(path) as stream:
+        if _checked_magic(path, stream.read(16)) != ZIP_MAGIC:
+            return None
+        stream.seek(0)
+        with zipfile.ZipFile(stream) as archive:
+            _check_members(archive.infolist())
+            return _text(archive, name) if name in archive.namelist() else None
 
 
 @contextmanager
@@ -133,9 +178,13 @@ def _read_archive(stream: BinaryIO) -> tuple[bytes, bytes, bytes]:
         missing = {CONFIG, METADATA, WEIGHTS} - {member.filename for member in members}
         if missing:
             raise ModelError(f"it is a zip without {', '.join(sorted(missing))}, not a Keras model", fix=SAVE_AGAIN)
-        if max(archive.getinfo(name).file_size for name in (CONFIG, METADATA)) > CONFIG_LIMIT:
-            raise ModelError(f"its {CONFIG} or {METADATA} is over {CONFIG_LIMIT >> 20} MiB", fix=SAVE_AGAIN)
-        return archive.read(CONFIG), archive.read(METADATA), archive.read(WEIGHTS)
+        return _text(archive, CONFIG), _text(archive, METADATA), archive.read(WEIGHTS)
+
+
+def _text(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).file_size > CONFIG_LIMIT:
+        raise ModelError(f"its {name} is over {CONFIG_LIMIT >> 20} MiB", fix=SAVE_AGAIN)
+    return archive.read(name)
 
 
 def _check_members(members: list[zipfile.ZipInfo]) -> None:

@@ -1,19 +1,15 @@
 """Reading a Keras model into a graph, as data: no Keras, no TensorFlow, no code from the file."""
 
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
 from itertools import chain, count
 from pathlib import Path
 
-from edgex.errors import EdgexError, ModelError, UsageError
+from edgex.errors import ModelError, UsageError
 from edgex.graph.ir import Graph, Input, Node
-from edgex.graph.keras_archive import SAVE_AGAIN, open_keras
+from edgex.graph.keras_archive import SAVE_AGAIN, naming, open_keras
 from edgex.graph.keras_call import Call
 from edgex.graph.keras_config import Layer, Model, parse_model
 from edgex.graph.keras_layers import LAYERS, read_call
@@ -22,21 +18,6 @@ from edgex.graph.shapes import Shape
 
 CALL_LIMIT = 20_000
 """Layer calls of one model. Models within models, each called twice, could ask for any number of them."""
-
-DAMAGE = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What zipfile, json, h5py and our own parsing raise on bytes that no Keras wrote."""
 
 CallId = tuple[str, int]
 
@@ -60,24 +41,13 @@ def read_keras(path: Path, *, input_size: int | None = None) -> Graph:
     """
     if input_size is not None and input_size < 1:
         raise UsageError(f"The input size {input_size} is not positive.", fix="Give it in pixels, like 299.")
-    with _naming(path), open_keras(path) as file:
+    with naming(path), open_keras(path) as file:
         model = parse_model(file.config, LAYERS)
         weights = read_weights(model, file)
         graph = _Builder(weights, not file.keras_version.startswith("3"), input_size).graph(model)
         policies = sorted(_short_float_policies(model))
         notes = (f"The model was built with the dtype policy {policy}; it is read as float32." for policy in policies)
         return replace(graph, notes=tuple(notes))
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Name the file in every error, and turn what damaged bytes raise into ModelError."""
-    try:
-        yield
-    except EdgexError as error:
-        raise type(error)(f"{path}: {error.message}.", fix=error.fix) from error.__cause__
-    except DAMAGE as error:
-        raise ModelError(f"{path}: it is damaged ({type(error).__name__}: {error}).", fix=SAVE_AGAIN) from error
 
 
 def _short_float_policies(model: Model) -> set[str]:

@@ -1,6 +1,7 @@
 """Writes one artifact after another into a directory, and checks each against its target's rules."""
 
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Literal
 from edgex.errors import ModelError
 from edgex.graph.ir import Graph
 from edgex.lint import lint_file
+from edgex.lint.onnx_file import read_onnx_file
+from edgex.lint.sparsity import dense_kernels
 from edgex.manifest import artifact_record
 from edgex.plan import QuantizationPlan
+from edgex.prune.record import PruningRecord
 from edgex.quantize.climb import Rung
 from edgex.records import Artifact, ArtifactKind
 from edgex.target import TargetProfile
@@ -22,6 +26,11 @@ from edgex.write.tflite import tflite_model
 PLAN_NAME = "plan.json"
 TRAINING_NAME = "training.json"
 """Which images were trained on; only beside artifacts that were."""
+PRUNING_NAME = "pruning.json"
+"""How the model was pruned, and on which images; only beside artifacts that were."""
+
+CHUNK = 1 << 20
+"""Bytes read at a time."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,8 @@ class WrittenDirectory:
         warnings: sentences about what is odd but usable.
         rungs: what ``--method auto`` tried.
         history: how training went; None without any.
+        pruning: how the model was pruned; None where it was not.
+        deflated: bytes of each artifact when it is compressed, where there are zeros to compress.
     """
 
     directory: Path
@@ -40,28 +51,25 @@ class WrittenDirectory:
     warnings: tuple[str, ...]
     rungs: tuple[Rung, ...] = ()
     history: History | None = None
+    pruning: PruningRecord | None = None
+    deflated: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class ArtifactWriter:
-    """Writes into ``directory``, under names that say what the files are.
-
-    Attributes:
-        prepared: the float graph of the model as it was given.
-    """
+    """Writes prepared graphs into ``directory``, under names that say what the files are."""
 
     directory: Path
     stem: str
     target: TargetProfile
-    prepared: Graph
 
-    def float(self, kind: ArtifactKind) -> Artifact:
-        """The model as it was given."""
+    def float(self, kind: ArtifactKind, graph: Graph) -> Artifact:
+        """The model in float."""
         if kind.format == "tflite":
-            return self._save(kind, tflite_model(self.prepared))
+            return self._save(kind, tflite_model(graph))
         float_type: Literal["float32", "float16"] = "float16" if kind.precision == "fp16" else "float32"
         form = OnnxForm(opset=self.target.opset, float_type=float_type)
-        return self._save(kind, onnx_model(self.prepared, None, form).SerializeToString())
+        return self._save(kind, onnx_model(graph, None, form).SerializeToString())
 
     def int8(self, kind: ArtifactKind, graph: Graph, plan: QuantizationPlan, *, integer_io: bool) -> Artifact:
         """The quantized model."""
@@ -87,6 +95,26 @@ def lint(artifacts: Sequence[Artifact], target: TargetProfile, kept_float: Seque
                 f"{artifact.path.name} breaks {len(findings)} rules of the target {target.name}:\n{shown}",
                 fix="Leave the layers named in float with --keep-float, or choose another target.",
             )
+
+
+def require_two_four(artifacts: Sequence[Artifact]) -> None:
+    """ModelError if a kernel that could be 2:4 sparse is not, in any ONNX file but the float reference."""
+    for artifact in artifacts:
+        if artifact.format == "onnx" and artifact.precision != "fp32":
+            dense = dense_kernels(read_onnx_file(artifact.path))
+            if dense:
+                raise ModelError(
+                    f"{artifact.path.name} has weights that are not 2:4 sparse, in {', '.join(dense[:10])}.",
+                    fix="Prune the model again with --method 2:4.",
+                )
+
+
+def deflated_bytes(path: Path) -> int:
+    """Size of a file when it is compressed as zip and gzip do (RFC 1951)."""
+    packer = zlib.compressobj()
+    with path.open("rb") as stream:
+        packed = sum(len(packer.compress(part)) for part in iter(lambda: stream.read(CHUNK), b""))
+    return packed + len(packer.flush())
 
 
 def placed(artifacts: Sequence[Artifact], directory: Path) -> tuple[Artifact, ...]:

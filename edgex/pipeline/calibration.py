@@ -32,12 +32,14 @@ class ModelFile:
     """A model as read.
 
     Attributes:
+        as_read: the graph with its batch norm.
         graph: prepared for planners and writers.
         preprocessing: of the images it reads.
         notes: sentences about what reading did to it.
     """
 
     path: Path
+    as_read: Graph
     graph: Graph
     preprocessing: Preprocessing
     notes: tuple[str, ...]
@@ -67,7 +69,7 @@ def read_model_file(model: Path, options: QuantizeOptions) -> ModelFile:
     if len(graph.inputs) != 1 or len(graph.shapes[graph.inputs[0].name]) != 3:
         shapes = {node.name: graph.shapes[node.name] for node in graph.inputs}
         raise ModelError(f"{model} does not read one image: its inputs are {shapes}.", fix="Give an image classifier.")
-    return ModelFile(model, prepare(graph), _preprocessing(graph, options), graph.notes)
+    return ModelFile(model, graph, prepare(graph), _preprocessing(graph, options), graph.notes)
 
 
 def calibration_images(calib: str | Path, options: QuantizeOptions, count: int | None = None) -> Dataset:

@@ -1,15 +1,52 @@
-"""What ``edgex quantize`` can be told."""
+"""What ``edgex quantize`` and ``edgex prune`` can be told."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from edgex.errors import UsageError
 from edgex.plan import WeightBits
 from edgex.preprocess import Resize, Scale
+from edgex.prune.methods import Method as PruneMethod
+from edgex.prune.methods import sparsity_of
 from edgex.quantize.climb import BUDGET
 from edgex.quantize.observers import Method
 from edgex.train.loop import TrainOptions
+
+PRUNE_EPOCHS = 2
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """How to prune; the defaults are what ``edgex prune`` does untold.
+
+    Attributes:
+        method: see :mod:`edgex.prune.methods`.
+        sparsity: share of the multiply-accumulates for channels, else of the weights; None for the method's own.
+        latency: ratio to the original's latency in INT8, measured here, that channels go for; in place of sparsity.
+        importance: of channels: first-order Taylor, scales of batch norm, or norms of filters.
+        steps: in which channels go, with an epoch over some of the images after each but the last.
+        force: prune though the target gains nothing.
+        train: fine-tuning after the last step.
+    """
+
+    method: PruneMethod = "channels"
+    sparsity: float | None = None
+    latency: float | None = None
+    importance: Literal["taylor", "batch-norm", "norm"] = "taylor"
+    steps: int = 2
+    force: bool = False
+    train: TrainOptions = field(default_factory=lambda: TrainOptions(epochs=PRUNE_EPOCHS))
+
+    def __post_init__(self) -> None:
+        if self.latency is not None and (self.sparsity is not None or self.method != "channels"):
+            raise UsageError(
+                "--latency takes the place of --sparsity, and is for the method channels.", fix="Give one of them."
+            )
+        if self.latency is not None and not 0 < self.latency < 1:
+            raise UsageError(f"--latency {self.latency} is no ratio to get below 1.", fix="Give one like 0.5.")
+        if self.latency is None:
+            sparsity_of(self.method, self.sparsity)
 
 
 @dataclass(frozen=True)
@@ -33,6 +70,7 @@ class QuantizeOptions:
         resize: how images are brought to the input size.
         input_size: height and width to write the model for; None for its own.
         max_bad: unreadable images to put up with, in each dataset.
+        prune: how to prune before calibration; None for not at all.
         qat: how to train after calibration; None for not at all.
         threads: None for the physical cores. Without training the artifacts do not depend on it.
     """
@@ -52,6 +90,7 @@ class QuantizeOptions:
     resize: Resize = "stretch"
     input_size: int | None = None
     max_bad: int = 0
+    prune: PruneOptions | None = None
     qat: TrainOptions | None = None
     threads: int | None = None
 

@@ -1,20 +1,35 @@
 """``quantize`` and ``export``: the stages, one after the other."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgex.dataset import Dataset
 from edgex.errors import UsageError
+from edgex.graph.passes import prepare
+from edgex.json_record import to_json
 from edgex.lint.weight_storage import unpacked_warning
 from edgex.manifest import file_record, write_manifest
 from edgex.output import replace_directory
-from edgex.pipeline.artifacts import PLAN_NAME, TRAINING_NAME, ArtifactWriter, WrittenDirectory, lint, placed
+from edgex.pipeline.artifacts import (
+    PLAN_NAME,
+    PRUNING_NAME,
+    TRAINING_NAME,
+    ArtifactWriter,
+    WrittenDirectory,
+    deflated_bytes,
+    lint,
+    placed,
+    require_two_four,
+)
 from edgex.pipeline.calibration import Calibrated, ModelFile, Progress, calibrate, read_model_file
 from edgex.pipeline.options import QuantizeOptions
-from edgex.pipeline.training import checkpoint_file, train_calibrated, training_images
+from edgex.pipeline.pruning import check_prunable, has_zeros, prune_model, record_of
+from edgex.pipeline.stages import unfinished
+from edgex.pipeline.training import train_calibrated, training_images
 from edgex.plan import QuantizationPlan
+from edgex.prune.record import PRUNING_SCHEMA
 from edgex.records import Artifact
 from edgex.target import TargetProfile
 
@@ -41,10 +56,12 @@ def quantize(
     progress: Progress = _silent,
     *,
     train: str | Path | None = None,
+    baseline: Path | None = None,
+    stages: Path | None = None,
 ) -> WrittenDirectory:
     """Quantize a model and write the target's artifacts, its plan and a manifest.
 
-    Training that is interrupted goes on where it stopped when the same is called again.
+    Pruning and training that are interrupted go on where they stopped when the same is called again.
 
     Args:
         model: a ``.keras`` or ``.h5`` file.
@@ -54,12 +71,18 @@ def quantize(
         options: see there.
         progress: see there.
         train: images for training, where the options want it; labels help, and are not needed.
+        baseline: the model that the fp32 files are of, if ``model`` was made from another.
+        stages: a folder that is to keep the results of pruning and training for the next call; without one they go
+            when all is written.
 
     Raises:
         EdgexError: as the stages raise it. ModelError if the linter finds fault with what was written. UsageError if
             there are options for training and no images.
     """
-    return quantize_whole(model, target, calib, output, options, progress, train=train).written
+    whole = quantize_whole(
+        model, target, calib, output, options, progress, train=train, baseline=baseline, stages=stages
+    )
+    return whole.written
 
 
 def quantize_whole(
@@ -71,25 +94,50 @@ def quantize_whole(
     progress: Progress = _silent,
     *,
     train: str | Path | None = None,
+    baseline: Path | None = None,
+    stages: Path | None = None,
 ) -> Quantized:
     """:func:`quantize`, for who goes on with what it made."""
     options = options or QuantizeOptions()
-    if options.qat is not None and train is None:
+    trains = options.prune is not None or options.qat is not None
+    if trains and train is None:
         raise UsageError("Training needs images.", fix="Give them with --train.")
     options.keep_float_pattern  # noqa: B018  raises before any work if it is no pattern
-    with replace_directory(output) as work:
-        source = read_model_file(model, options)
-        to_train_on = None if options.qat is None or train is None else training_images(source, train, options)
-        writer = ArtifactWriter(work, model.stem, target, source.graph)
+    with unfinished(output, stages) as folder, replace_directory(output) as work:
+        given = read_model_file(model, options)
+        reference = given if baseline is None else _baseline(baseline, given, options)
+        if options.prune is not None:
+            check_prunable(given, target, options.prune)
+        to_train_on = training_images(given, train, options) if trains and train is not None else None
+        source, record = given, record_of(model)
+        if options.prune is not None and to_train_on is not None:
+            pruned = prune_model(given, to_train_on, target, options, folder, progress)
+            source, record = replace(given, graph=prepare(pruned.graph)), pruned.record
+        writer = ArtifactWriter(work, model.stem, target)
         kinds = target.artifacts
         # Float first: after calibration their bytes would come on top of what the runtime then holds
-        artifacts = {kind: writer.float(kind) for kind in kinds if kind.precision != "int8"}
+        artifacts = {
+            kind: writer.float(kind, reference.graph if kind.precision == "fp32" else source.graph)
+            for kind in kinds
+            if kind.precision != "int8"
+        }
         calibrated = calibrate(source, target, calib, options, progress)
         history = None
-        if to_train_on is not None:
-            trained = train_calibrated(source, calibrated, to_train_on, output, options, progress)
+        if options.qat is not None and to_train_on is not None:
+            trained = train_calibrated(
+                source,
+                calibrated,
+                to_train_on,
+                options,
+                folder,
+                progress,
+                teacher=reference.graph,
+                keep_zeros=has_zeros(record),
+            )
             calibrated, history = trained.calibrated, trained.result.history
             (work / TRAINING_NAME).write_text(trained.record, encoding="utf-8")
+        if record is not None:
+            (work / PRUNING_NAME).write_text(to_json(PRUNING_SCHEMA, record), encoding="utf-8")
         plan = calibrated.plan
         (work / PLAN_NAME).write_text(plan.to_json(), encoding="utf-8")
         for kind in [kind for kind in kinds if kind.precision == "int8"]:
@@ -99,6 +147,8 @@ def quantize_whole(
         progress("write", len(kinds), len(kinds))
         in_order = [artifacts[kind] for kind in kinds]
         lint(in_order, target, plan.kept_float)
+        if record is not None and record.method == "2:4":
+            require_two_four(in_order)
         manifest = write_manifest(
             work,
             artifacts=in_order,
@@ -109,9 +159,14 @@ def quantize_whole(
             recipe=options.recipe(),
         )
         warnings = [*calibrated.warnings, *_storage_warnings(in_order, target, plan)]
-    checkpoint_file(output).unlink(missing_ok=True)
+        if record is not None and baseline is None and options.prune is None:
+            original_name = record.source["name"]
+            warnings.append(
+                f"The fp32 files are of the pruned model. Give the original with --baseline {original_name}."
+            )
     there = placed(manifest.artifacts, output)
-    written = WrittenDirectory(output, there, tuple(warnings), calibrated.rungs, history)
+    deflated = tuple(deflated_bytes(artifact.path) for artifact in there) if has_zeros(record) else ()
+    written = WrittenDirectory(output, there, tuple(warnings), calibrated.rungs, history, record, deflated)
     return Quantized(source, calibrated, written)
 
 
@@ -127,11 +182,11 @@ def export(
     kinds = [kind for kind in target.artifacts if kind.precision != "int8"]
     with replace_directory(output) as work:
         source = read_model_file(model, options)
-        writer = ArtifactWriter(work, model.stem, target, source.graph)
+        writer = ArtifactWriter(work, model.stem, target)
         artifacts = []
         for done, kind in enumerate(kinds):
             progress("write", done, len(kinds))
-            artifacts.append(writer.float(kind))
+            artifacts.append(writer.float(kind, source.graph))
         progress("write", len(kinds), len(kinds))
         lint(artifacts, target, ())
         manifest = write_manifest(
@@ -144,6 +199,22 @@ def export(
             recipe={"input_size": options.input_size},
         )
     return WrittenDirectory(output, placed(manifest.artifacts, output), source.notes)
+
+
+def _baseline(path: Path, model: ModelFile, options: QuantizeOptions) -> ModelFile:
+    """The model that another was made from. UsageError if it takes other images, or knows other classes."""
+    baseline = read_model_file(path, options)
+    ends = [
+        [file.graph.shapes[name] for name in (file.graph.inputs[0].name, *file.graph.outputs)]
+        for file in (baseline, model)
+    ]
+    if ends[0] != ends[1]:
+        shown = ["from {} to {}".format(*shapes) for shapes in ends]
+        raise UsageError(
+            f"{path} goes {shown[0]}, and {model.path} goes {shown[1]}: one cannot be made from the other.",
+            fix="Give the model that was pruned with --baseline.",
+        )
+    return baseline
 
 
 def _data_record(calib: str | Path, dataset: Dataset) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Quantization-aware training between calibration and writing, resumable over runs."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -9,9 +8,11 @@ from typing import Any
 
 from edgex.dataset import Dataset, open_dataset
 from edgex.errors import UsageError
-from edgex.manifest import file_record, library_versions
+from edgex.graph.ir import Graph
+from edgex.manifest import library_versions
 from edgex.pipeline.calibration import Calibrated, ModelFile, Progress, data_warnings
 from edgex.pipeline.options import QuantizeOptions
+from edgex.pipeline.stages import digest, key_of
 from edgex.runtime import physical_cores
 from edgex.train.loop import TrainOptions, TrainResult, train
 from edgex.train.network import require_tensorflow
@@ -35,35 +36,49 @@ class Trained:
     record: str
 
 
-def checkpoint_file(output: Path) -> Path:
-    """Where a run into the directory ``output`` keeps its state, beside it."""
-    target = output.resolve()
-    return target.with_name(f".{target.name}.checkpoint.npz")
-
-
 def train_calibrated(
     model: ModelFile,
     calibrated: Calibrated,
     dataset: Dataset,
-    output: Path,
     options: QuantizeOptions,
+    folder: Path,
     progress: Progress,
+    *,
+    teacher: Graph,
+    keep_zeros: bool,
 ) -> Trained:
-    """Train on the images of :func:`training_images`; errors as :func:`edgex.pipeline.quantize`."""
+    """Train on the images of :func:`training_images`; errors as :func:`edgex.pipeline.quantize`.
+
+    Args:
+        folder: where what is done so far lies.
+        teacher: prepared, the float network to answer as.
+        keep_zeros: whether weights that are zero stay zero.
+    """
     assert options.qat is not None
     threads = options.threads or physical_cores()
-    key = _key(model, calibrated, dataset, options, threads)
+    folder.mkdir(exist_ok=True)
+    key = key_of(
+        network=digest(calibrated.graph),
+        teacher=digest(teacher),
+        plan=calibrated.plan.to_json(),
+        images=dataset.fingerprint,
+        preprocessing=model.preprocessing.to_json(),
+        options=asdict(options.qat),
+        threads=threads,
+        versions=library_versions(TRAINING_LIBRARIES),
+    )
     result = train(
         calibrated.graph,
         calibrated.plan,
         dataset,
         model.preprocessing,
         options.qat,
-        teacher=model.graph,
-        checkpoint=checkpoint_file(output),
+        teacher=teacher,
+        checkpoint=folder / "training.npz",
         key=key,
         threads=threads,
         progress=progress,
+        keep_zeros=keep_zeros,
     )
     assert result.plan is not None
     warnings = (*calibrated.warnings, *data_warnings(dataset), *_warnings(result))
@@ -88,19 +103,6 @@ def training_images(model: ModelFile, images: str | Path, options: QuantizeOptio
             fix="Give images of the classes that the model was trained on, or images without labels.",
         )
     return dataset
-
-
-def _key(model: ModelFile, calibrated: Calibrated, dataset: Dataset, options: QuantizeOptions, threads: int) -> str:
-    """What must be the same for a checkpoint to be of this run."""
-    parts = {
-        "model": file_record(model.path).sha256,
-        "plan": calibrated.plan.to_json(),
-        "images": dataset.fingerprint,
-        "recipe": options.recipe(),
-        "threads": threads,
-        "versions": library_versions(TRAINING_LIBRARIES),
-    }
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _record(result: TrainResult, dataset: Dataset, options: TrainOptions, threads: int) -> str:

@@ -109,7 +109,9 @@ def _factor(moment: Array) -> Array:
 def _round_in_turn(kernel: Array, scales: Array, factor: Array, levels: int) -> Array:
     """Steps of ``scales``, (groups, patch, out): each row rounded to what cancels the errors of the rows before.
 
-    The largest weight of a channel becomes the last step, since that is what its scale is known by.
+    The largest weight of a channel becomes the last step, since that is what its scale is known by. A weight that is
+    zero stays zero, so that sparsity lasts, and those behind make up for what it cannot, as in SparseGPT (Frantar &
+    Alistarh 2023, arXiv:2301.00774).
     """
     feedback = factor / np.diagonal(factor, axis1=1, axis2=2)[:, :, np.newaxis]
     last = np.abs(kernel).max(axis=1)
@@ -121,7 +123,8 @@ def _round_in_turn(kernel: Array, scales: Array, factor: Array, levels: int) -> 
         for row, weights in zip(rows, wanted.swapaxes(0, 1), strict=True):
             rounded = np.clip(np.rint(weights / scales[:, 0]), -levels, levels)
             given = kernel[:, row]
-            steps[:, row] = np.where(np.abs(given) == last, np.sign(given) * levels, rounded)
+            settled = (np.abs(given) == last) | (given == 0)
+            steps[:, row] = np.where(settled, np.sign(given) * levels, rounded)
             errors[:, row] = steps[:, row] * scales[:, 0] - given
             following = slice(row + 1, rows.stop)
             # No matrix product: threads of the library cost more than they save on one so small

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgex.manifest import Problem
     from edgex.measure import Evaluation
     from edgex.pipeline import WrittenDirectory
+    from edgex.prune.record import PruningRecord
     from edgex.target import TargetProfile
 
 
@@ -29,12 +30,21 @@ def written_document(written: "WrittenDirectory") -> dict[str, Any]:
         {"path": a.path, "format": a.format, "precision": a.precision, "bytes": a.bytes, "sha256": a.sha256}
         for a in written.artifacts
     ]
+    for artifact, deflated in zip(artifacts, written.deflated, strict=False):
+        artifact["deflated_bytes"] = deflated
     document = {"directory": written.directory, "artifacts": artifacts, "warnings": list(written.warnings)}
+    if written.pruning is not None:
+        document["pruning"] = pruning_document(written.pruning)
     if written.rungs:
         document["rungs"] = [asdict(rung) for rung in written.rungs]
     if written.history is not None:
         document["training"] = {**asdict(written.history), "best_epoch": written.history.best}
     return document
+
+
+def pruning_document(record: "PruningRecord") -> dict[str, Any]:
+    keys = ("method", "sparsity", "macs", "parameters", "zeros", "losses", "accuracies", "best_epoch")
+    return {key: getattr(record, key) for key in keys}
 
 
 def eval_document(evaluation: "Evaluation") -> dict[str, Any]:

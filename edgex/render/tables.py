@@ -1,13 +1,14 @@
 """Results as tables, for people. Commands compute; this shows."""
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgex.console import out
 from edgex.records import split_names
 from edgex.render.plot import latency_plot
-from edgex.render.text import milliseconds, percent, prefixed, size
+from edgex.render.text import milliseconds, percent, prefixed, pruning_sentence, size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,9 +36,12 @@ def show_written(written: "WrittenDirectory") -> None:
         out().print(str(rung))
     if written.history is not None:
         out().print(f"Training: {written.history}")
-    table = new_table("artifact", "precision", "size")
-    for artifact in written.artifacts:
-        table.add_row(artifact.path.name, artifact.precision, size(artifact.bytes))
+    if written.pruning is not None:
+        out().print(pruning_sentence(written.pruning))
+    table = new_table("artifact", "precision", "size", *(["compressed"] if written.deflated else []))
+    for artifact, deflated in zip_longest(written.artifacts, written.deflated):
+        packed = [] if deflated is None else [size(deflated)]
+        table.add_row(artifact.path.name, artifact.precision, size(artifact.bytes), *packed)
     out().print(table)
     out().print(f"in {written.directory}, linted against its target")
 

@@ -1,5 +1,10 @@
 """Numbers and names as people read them."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgex.prune.record import PruningRecord
+
 
 def percent(share: float) -> str:
     return f"{100 * share:.2f}"
@@ -27,3 +32,14 @@ def prefixed(count: float) -> str:
 def on_one_line(text: str) -> str:
     """Text from elsewhere with spaces for line ends, and for what would move a terminal's cursor."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def pruning_sentence(record: "PruningRecord") -> str:
+    """What was taken out, and how fine-tuning went."""
+    macs = f"{percent(1 - record.macs[1] / record.macs[0])} % of the multiply-accumulates are gone"
+    zeros = f"{percent(record.zeros)} % of the weights are zero"
+    first, best = (percent(record.accuracies[epoch]) for epoch in (0, record.best_epoch))
+    return (
+        f"Pruning by {record.method}: {macs if record.method == 'channels' else zeros}; fine-tuning took top-1 on the "
+        f"images held out from {first} to {best} %, best after {record.best_epoch} of {len(record.losses) - 1} epochs."
+    )

@@ -8,7 +8,7 @@ from edgex.render.tables import new_table
 from edgex.render.text import milliseconds, percent, size
 
 if TYPE_CHECKING:
-    from edgex.report import ArtifactFigures, FileFigures
+    from edgex.report import ArtifactFigures, FileFigures, Report
     from edgex.validate import Validation
 
 
@@ -19,7 +19,15 @@ def validation_document(found: "Validation") -> dict[str, Any]:
 
 
 def show_validation(found: "Validation") -> None:
-    report = found.report
+    show_report(found.report)
+    for judgement in found.verdict.results:
+        decisive = next(check for check in judgement.checks if check.verdict == judgement.verdict)
+        out().print(f"{judgement.verdict}: {judgement.path.name}. {decisive.message}")
+    out().print(f"Look at {found.page}, or judge by other limits with edgex gate {found.directory}")
+
+
+def show_report(report: "Report") -> None:
+    """The figures of every file."""
     _, short = split_names([each.name for each in (report.baseline, *report.artifacts)])
     table = new_table(
         "file",
@@ -51,9 +59,6 @@ def show_validation(found: "Validation") -> None:
         f"{report.data.images:,} images. Drops are in points, at most so much with 95 % confidence; milliseconds are "
         "at batch 1; memory is what a file takes on top of its runtime."
     )
-    for judgement in found.verdict.results:
-        out().print(f"{judgement.verdict}: {judgement.path.name}. {judgement.checks[0].message}")
-    out().print(f"Look at {found.page}, or judge by other limits with edgex gate {found.directory}")
 
 
 def _beside_baseline(artifact: "ArtifactFigures") -> list[str]:

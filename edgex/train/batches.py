@@ -55,6 +55,10 @@ class Batches:
     def per_epoch(self) -> int:
         return len(self.dataset) // self.size
 
+    def __len__(self) -> int:
+        """Of one epoch in order, unless a whole batch cannot be read."""
+        return -(-len(self.dataset) // self.size)
+
     def __iter__(self) -> Iterator[Batch]:
         """One epoch in order, as it is stored; the last batch may be smaller."""
         indices = np.arange(len(self.dataset))

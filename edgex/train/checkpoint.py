@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,15 @@ class History:
     Attributes:
         losses: on the held-out images: before training, and after each epoch.
         accuracies: top-1 there, as fractions; agreement with the float model where there are no labels.
+        earliest: epoch that can be the best: a network that is pruned as it trains is not what it is to be before.
     """
 
     losses: tuple[float, ...] = ()
     accuracies: tuple[float, ...] = ()
+    earliest: int = 0
 
     def with_epoch(self, loss: float, accuracy: float) -> "History":
-        return History((*self.losses, loss), (*self.accuracies, accuracy))
+        return replace(self, losses=(*self.losses, loss), accuracies=(*self.accuracies, accuracy))
 
     def stale(self, patience: int) -> bool:
         """Whether so many epochs have not improved on the best."""
@@ -37,7 +39,12 @@ class History:
     @property
     def best(self) -> int:
         """The epoch with the least loss; 0 is before training. One that overflowed is none."""
-        return int(np.argmin(np.where(np.isnan(self.losses), np.inf, self.losses)))
+
+        def loss(epoch: int) -> float:
+            value = self.losses[epoch]
+            return float("inf") if np.isnan(value) else value
+
+        return min(range(self.earliest, len(self.losses)), key=loss, default=self.earliest)
 
     def __str__(self) -> str:
         """A sentence."""
@@ -91,7 +98,8 @@ def load_checkpoint(file: Path, key: str) -> Checkpoint | None:
             about = json.loads(str(arrays["about"]))
             if about["key"] != key:
                 return None
-            history = History(**{name: tuple(values) for name, values in about["history"].items()})
+            losses, accuracies, earliest = (about["history"][name] for name in ("losses", "accuracies", "earliest"))
+            history = History(tuple(losses), tuple(accuracies), earliest)
             return Checkpoint(key, about["step"], history, _numbered(arrays, "state"), _numbered(arrays, "best"))
     except Exception:  # noqa: BLE001  on damaged files numpy raises many kinds; a checkpoint only saves time
         return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgex.graph.ir import Array, AveragePool2D, DepthwiseConv2D, Graph
 from edgex.plan import SMALLEST_SCALE, TIED_OPS, QuantizationPlan, Range, Scheme, WeightBits, weight_levels
 from edgex.quantize.observers import ODD_FACTOR
-from edgex.train.network import CUSTOM_FUNCTIONS, KERNEL_ATTRIBUTES, layer_name
+from edgex.train.network import ATTRIBUTES, CUSTOM_FUNCTIONS, layer_name
 
 if TYPE_CHECKING:
     import tf_keras
@@ -210,7 +210,8 @@ def node_quantizations(graph: Graph, plan: QuantizationPlan) -> dict[str, NodeQu
             follows = node.name not in together
             output = ActivationQuantizer(plan.ranges[node.name], plan.scheme, follows=follows)
         if kernel is not None or output is not None:
-            found[node.name] = NodeQuantization(kernel, output, KERNEL_ATTRIBUTES.get(type(node.op), ""))
+            attribute = ATTRIBUTES.get(type(node.op), {}).get("kernel", "")
+            found[node.name] = NodeQuantization(kernel, output, attribute)
     return found
 
 
@@ -249,20 +250,34 @@ def quantize_network(model: "tf_keras.Model", graph: Graph, plan: QuantizationPl
         )
 
 
-def read_weights(model: "tf_keras.Model", graph: Graph) -> dict[str, tuple[Array, Array]]:
-    """Kernel and bias of each node that has them, of a model with or without wrapped layers."""
-    layers = {layer.name.removeprefix(PREFIX): layer for layer in model.layers}
+def weight_variables(model: "tf_keras.Model", graph: Graph) -> dict[str, dict[str, Any]]:
+    """The variables of each node that has some to train, by the names of the node's ``params``.
+
+    The model may have wrapped layers, of whatever wrapper.
+    """
+    layers = {_unwrapped(layer).name: layer for layer in model.layers}
     found = {}
     for node in graph.nodes:
-        if "kernel" in node.params:
+        if attributes := ATTRIBUTES.get(type(node.op)):
             layer = layers[layer_name(node.name)]
+            variables = {param: getattr(_unwrapped(layer), attribute) for param, attribute in attributes.items()}
             quantization = getattr(layer, "quantize_config", None)
-            inner = layer if quantization is None else layer.layer
-            kernel = getattr(quantization, "variable", None)
-            if kernel is None:
-                kernel = getattr(inner, KERNEL_ATTRIBUTES[type(node.op)])
-            found[node.name] = (kernel.numpy(), inner.bias.numpy())
+            if quantization is not None and quantization.variable is not None:
+                variables["kernel"] = quantization.variable
+            found[node.name] = {param: variable for param, variable in variables.items() if variable is not None}
     return found
+
+
+def read_weights(model: "tf_keras.Model", graph: Graph) -> dict[str, dict[str, Array]]:
+    """The values of :func:`weight_variables`."""
+    return {
+        name: {param: variable.numpy() for param, variable in variables.items()}
+        for name, variables in weight_variables(model, graph).items()
+    }
+
+
+def _unwrapped(layer: Any) -> Any:
+    return getattr(layer, "layer", layer)
 
 
 def learned_plan(model: "tf_keras.Model", graph: Graph, plan: QuantizationPlan) -> QuantizationPlan:

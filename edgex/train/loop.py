@@ -1,8 +1,8 @@
 """The training loop: distillation from the float model, early stop, checkpoints, the same weights for the same seed.
 
-A quantized network is trained to answer as the float one does (Hinton et al. 2015, arXiv:1503.02531), which needs no
-labels; where there are labels they count as much. A float network may be trained the same way, as a control: what it
-gains is due to the data and the steps, and not to quantization.
+A quantized or pruned network is trained to answer as the float one does (Hinton et al. 2015, arXiv:1503.02531), which
+needs no labels; where there are labels they count as much. The float network itself may be trained the same way, as a
+control: what it gains is due to the data and the steps, and not to quantization or pruning.
 """
 
 import signal
@@ -21,16 +21,25 @@ from edgex.train.batches import Augment, Batches, hold_out
 from edgex.train.checkpoint import Checkpoint, History, load_checkpoint
 from edgex.train.fake_quant import learned_plan, read_weights
 from edgex.train.network import logits_graph, require_tensorflow, trained_graph
+from edgex.train.sparsity import Sparsity
 from edgex.train.student import Student
 
 LEARNING_RATES = {8: 1e-5, 4: 1e-4}
 """At the start of the cosine, by the bits of a weight: coarse grids lie far from where the float weights are."""
 
+FLOAT_LEARNING_RATE = 1e-4
+"""At the start of the cosine in float: what was pruned takes longer steps to make up for than a rounding."""
+
 PATIENCE = 2
 """Epochs without a better loss on the held-out images before training stops."""
 
 FROZEN_FROM = 0.75
-"""Of all steps: from here on ranges stay, so that weights settle on the grid that will be written."""
+"""Of all steps: from here on what training follows stays, so that weights settle on what will be written.
+
+Ranges stay where they are, and with them the grids. Batch norm normalizes by its running statistics, which folding
+will take: on the statistics of a batch weights would settle for what no artifact computes. Masks have stayed since half
+of the steps.
+"""
 
 CHECKPOINT_SECONDS = 120.0
 """Of work that a kill loses."""
@@ -45,7 +54,7 @@ class TrainOptions:
     Attributes:
         epochs: passes over the images at most.
         batch: images in a step, over all devices.
-        learning_rate: at the start of its cosine; None for one by the bits of a weight.
+        learning_rate: at the start of its cosine; None for one by the bits of a weight, or for float.
         augment: see :class:`edgex.train.batches.Batches`.
         seed: of the order of images, of augmentation, and of what is held out.
     """
@@ -90,14 +99,17 @@ def train(
     key: str,
     threads: int,
     progress: Progress = lambda _what, _done, _total: None,
+    sparsity: Sparsity | None = None,
+    keep_zeros: bool = False,
 ) -> TrainResult:
-    """Train a prepared graph as the plan quantizes it; without a plan, in float.
+    """Train a graph as the plan quantizes it; without a plan in float, as it is or pruning it.
 
     The same arguments give the same bits, on one kind of CPU with as many threads; interrupted in between or not.
 
     Args:
-        graph: folded, and equalized as the plan wants it.
-        plan: where ranges start.
+        graph: prepared, and equalized as the plan wants it; without a plan also one with batch norm in place, see
+            :func:`edgex.train.network.keras_model`. Then no node gains a bias.
+        plan: where ranges start; not together with a sparsity.
         dataset: images; without labels the float network alone is the teacher.
         preprocessing: what each image goes through.
         options: see there.
@@ -106,6 +118,9 @@ def train(
         key: of this run; a checkpoint of another is begun anew.
         threads: that train.
         progress: called with what is being done, steps done, and steps in all.
+        sparsity: what to prune meanwhile; weights of an epoch before masks have settled are never the best.
+        keep_zeros: whether the zeros of kernels that were pruned before stay; see
+            :data:`edgex.train.student.LEAST_ZEROS`.
 
     Raises:
         RuntimeMissingError: the train extra is not installed.
@@ -114,14 +129,22 @@ def train(
         KeyboardInterrupt: after the checkpoint is written.
     """
     require_tensorflow()
-    bits = 8 if plan is None else plan.weight_bits
     train_images, held_out = hold_out(dataset, options.seed, options.batch)
     batches = Batches(train_images, preprocessing, options.batch, options.augment, options.seed, threads)
     total = options.epochs * batches.per_epoch
     labelled = dataset.labels is not None
-    rate = LEARNING_RATES[bits] if options.learning_rate is None else options.learning_rate
+    rate = _learning_rate(plan) if options.learning_rate is None else options.learning_rate
     answers = logits_graph(teacher or graph)
-    student = Student(logits_graph(graph), plan, answers, (rate, total), labelled=labelled, threads=threads)
+    student = Student(
+        logits_graph(graph),
+        plan,
+        answers,
+        (rate, total),
+        labelled=labelled,
+        threads=threads,
+        sparsity=sparsity,
+        keep_zeros=keep_zeros,
+    )
     judge = Batches(held_out, preprocessing, options.batch, workers=threads)
 
     def judged() -> tuple[float, float]:
@@ -132,7 +155,9 @@ def train(
         student.restore(found.state)
         state = found
     else:
-        state = Checkpoint(key, 0, History().with_epoch(*judged()), student.state, student.weights)
+        settled = 0 if sparsity is None else sparsity.settled_after(total)
+        before = History(earliest=-(-settled // batches.per_epoch)).with_epoch(*judged())
+        state = Checkpoint(key, 0, before, student.state, student.weights)
     resumed = step = state.step
     history, best = state.history, state.best
     saved = time.monotonic()
@@ -160,6 +185,10 @@ def train(
     weights = read_weights(student.model, graph)
     learned = None if plan is None else learned_plan(student.model, graph, plan)
     return TrainResult(trained_graph(graph, weights), learned, history, step, resumed, labelled)
+
+
+def _learning_rate(plan: QuantizationPlan | None) -> float:
+    return FLOAT_LEARNING_RATE if plan is None else LEARNING_RATES[plan.weight_bits]
 
 
 def _headline(epoch: int, epochs: int, history: History, labelled: bool) -> str:

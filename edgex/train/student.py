@@ -5,7 +5,8 @@ there are labels the cross-entropy besides.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,12 @@ from edgex.graph.ir import Graph
 from edgex.plan import QuantizationPlan
 from edgex.train.batches import Batch
 from edgex.train.checkpoint import Arrays
-from edgex.train.fake_quant import quantize_network
-from edgex.train.network import keras_model
+from edgex.train.fake_quant import quantize_network, weight_variables
+from edgex.train.network import configure_tensorflow, keras_model
+from edgex.train.sparsity import Sparsity, masked_kernels, sparse_network
+
+LEAST_ZEROS = 0.1
+"""Share of a kernel's weights that are zero, from which on it counts as pruned."""
 
 
 class Student:
@@ -37,41 +42,51 @@ class Student:
         threads: int,
         devices: Sequence[str] | None = None,
         half_precision: bool | None = None,
+        sparsity: Sparsity | None = None,
+        keep_zeros: bool = False,
     ) -> None:
         """Build it.
 
         Args:
-            graph: prepared, ends at the logits.
-            plan: what to quantize; None trains in float.
+            graph: as :func:`edgex.train.network.keras_model` takes it, ends at the logits.
+            plan: what to quantize of a prepared graph; None trains in float, and no layer gains a bias.
             teacher: likewise, in float.
             schedule: learning rate at the start of its cosine, and steps to its end.
             labelled: whether labels count.
             threads: of TensorFlow, unless it runs already.
             devices: those to share each batch, as TensorFlow calls them; None for all GPUs, or else the CPU.
-            half_precision: whether to compute in float16; None for where there are GPUs.
+            half_precision: whether to compute in float16; None for where there are GPUs. With a sparsity never.
+            sparsity: what to prune while training in float.
+            keep_zeros: whether the zeros of a kernel that was pruned before stay.
+
+        Raises:
+            ValueError: both a plan and a sparsity.
         """
         import tensorflow as tf
         import tf_keras
 
-        with suppress(RuntimeError):  # it runs already
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        if plan is not None and sparsity is not None:
+            raise ValueError("weights are pruned in float, before they are quantized")
+        configure_tensorflow(threads)
         gpus = tf.config.list_physical_devices("GPU")
-        if not gpus:  # on those TensorFlow has no deterministic fake quantization
-            tf.config.experimental.enable_op_determinism()
-            tf_keras.utils.set_random_seed(0)  # nothing is drawn, but determinism wants a seed
-        half = bool(gpus) if half_precision is None else half_precision
+        wanted = bool(gpus) if half_precision is None else half_precision
+        half = wanted and sparsity is None  # the wrappers would round the variables too, each time they mask them
         self._labelled = labelled
         several = devices is not None or len(gpus) > 1
-        self._strategy = tf.distribute.MirroredStrategy(devices) if several else tf.distribute.get_strategy()
+        self._strategy = _mirrored(devices and tuple(devices)) if several else tf.distribute.get_strategy()
         with self._strategy.scope(), _half_precision(half):
-            self._teacher = keras_model(teacher)
-            self.model = keras_model(graph)
+            self._teacher = keras_model(teacher, biases=False)
+            self.model = keras_model(graph, biases=plan is not None)
             if plan is not None:
                 self.model = quantize_network(self.model, graph, plan)
+            if sparsity is not None:
+                self.model = sparse_network(self.model, graph, sparsity, schedule[1])
             self._optimizer = tf_keras.optimizers.Adam(tf_keras.optimizers.schedules.CosineDecay(*schedule))
             if half:
                 self._optimizer = tf_keras.mixed_precision.LossScaleOptimizer(self._optimizer)
             self._optimizer.build(self.model.trainable_variables)
+        self._masked = masked_kernels(self.model)
+        self._pruned = _kernels_with_zeros(self.model, graph) if keep_zeros else []
         self._compiled = {follow: self._on_devices(self._train, follow) for follow in (True, False)}
         self._judge = self._on_devices(self._score, False)
 
@@ -95,7 +110,12 @@ class Student:
             variable.assign(array)
 
     def step(self, batch: Batch, *, follow: bool) -> None:
-        """Take one step; ``follow`` lets the ranges follow what they see."""
+        """Take one step.
+
+        With ``follow`` ranges and the running statistics of batch norm follow what they see, masks of a sparsity move
+        when it is their turn, and batch norm normalizes by the batch. Without, they all stay, and batch norm normalizes
+        by its running statistics, as it will when it is folded.
+        """
         self._compiled[follow](batch)
 
     def evaluate(self, batches: Iterable[Batch]) -> tuple[float, float]:
@@ -143,7 +163,7 @@ class Student:
 
         taught = tf.nn.log_softmax(tf.cast(self._teacher(images, training=False), tf.float32))
         logits = tf.cast(self.model(images, training=training), tf.float32)
-        losses = tf.reduce_sum(tf.exp(taught) * (taught - tf.nn.log_softmax(logits)), axis=1)
+        losses = divergence(taught, logits)
         if self._labelled:
             losses += tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         return losses, (taught, logits)
@@ -156,7 +176,13 @@ class Student:
             loss = tf.reduce_sum(losses) / count  # of all devices, whose gradients are summed
             scaled = self._scaled(loss)
         gradients = tape.gradient(scaled, self.model.trainable_variables)
+        masks = [
+            *self._masked,
+            *((kernel, tf.cast(tf.not_equal(kernel, 0.0), tf.float32)) for kernel in self._pruned),
+        ]
         self._optimizer.apply_gradients(zip(self._unscaled(gradients), self.model.trainable_variables, strict=True))
+        for kernel, mask in masks:
+            kernel.assign(kernel * mask)
         return loss
 
     def _score(self, images: Any, labels: Any, _count: Any, _follow: bool) -> Any:
@@ -174,6 +200,27 @@ class Student:
     def _unscaled(self, gradients: Any) -> Any:
         unscale = getattr(self._optimizer, "get_unscaled_gradients", None)
         return gradients if unscale is None else unscale(gradients)
+
+
+@cache
+def _mirrored(devices: tuple[str, ...] | None) -> Any:
+    """The one strategy of a process for some devices: TensorFlow mixes up what two of them sum over devices."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices)
+
+
+def divergence(taught: Any, logits: Any) -> Any:
+    """Of each answer from the teacher's (n,): log-probabilities and logits (n, classes), by Kullback and Leibler."""
+    import tensorflow as tf
+
+    return tf.reduce_sum(tf.exp(taught) * (taught - tf.nn.log_softmax(logits)), axis=1)
+
+
+def _kernels_with_zeros(model: Any, graph: Graph) -> list[Any]:
+    """The variables of those of which enough is zero; all others pay nothing."""
+    kernels = [variables["kernel"] for variables in weight_variables(model, graph).values() if "kernel" in variables]
+    return [kernel for kernel in kernels if np.mean(kernel.numpy() == 0) >= LEAST_ZEROS]
 
 
 @contextmanager

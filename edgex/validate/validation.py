@@ -14,15 +14,15 @@ from edgex.cpu import read_cpu
 from edgex.dataset import Dataset, check_disjoint, open_dataset
 from edgex.errors import DataError
 from edgex.evaluate import Crews
-from edgex.gate import GateResult, Limits, judge
+from edgex.gate import GateResult, Limits, gate, judge
 from edgex.manifest import Manifest, file_record, read_manifest, verify
 from edgex.measure import images_seen
 from edgex.output import locked, replace_files
 from edgex.page import report_page
 from edgex.pipeline import data_warnings
-from edgex.predictions import PREDICTIONS_NAME, Predictions
+from edgex.predictions import PREDICTIONS_NAME, Predictions, load_predictions
 from edgex.preprocess import Pixels, Preprocessing
-from edgex.report import PAGE_NAME, REPORT_NAME, DataFacts, LayerError, Report
+from edgex.report import PAGE_NAME, REPORT_NAME, DataFacts, LayerError, Report, read_report
 from edgex.runtime import describe_python, physical_cores
 from edgex.runtime.memory import peak_memory
 from edgex.sensitivity import SENSITIVITY_NAME, read_sensitivity
@@ -141,6 +141,23 @@ def validate(
         validation = _write(directory, report, measured.predictions, dataset, options.limits)
         kept.unlink(missing_ok=True)
     return validation
+
+
+def renew_page(directory: Path, data: str | Path, options: ValidateOptions) -> None:
+    """Write the page of a directory anew, for other limits than it was validated with.
+
+    Args:
+        directory: that :func:`validate` wrote a report into.
+        data: the images that it is of.
+        options: of which the limits, and those that say how to open the images.
+
+    Raises:
+        DataError: as :func:`edgex.gate.gate`, or the images cannot be read. OutputError: the page cannot be written.
+    """
+    dataset = open_dataset(data, role="evaluation", labels=options.labels, max_bad=options.max_bad)
+    report, predictions = read_report(directory / REPORT_NAME), load_predictions(directory / PREDICTIONS_NAME)
+    with replace_files([directory / PAGE_NAME]) as (page,):
+        _write_page(page, report, gate(directory, options.limits), predictions, dataset)
 
 
 def _measure(
@@ -263,17 +280,21 @@ def _warnings(directory: Path, manifest: Manifest, dataset: Dataset, timed: Benc
 
 
 def _write(directory: Path, report: Report, predictions: Predictions, dataset: Dataset, limits: Limits) -> Validation:
+    files = [directory / name for name in (PREDICTIONS_NAME, PAGE_NAME, REPORT_NAME)]
+    with replace_files(files) as (columns, page, record):
+        predictions.save(columns)
+        report = report.model_copy(update={"predictions": file_record(columns).sha256})
+        verdict = judge(report, limits, directory=directory)
+        _write_page(page, report, verdict, predictions, dataset)
+        record.write_text(report.to_json(), encoding="utf-8")
+    return Validation(directory, report, files[1], verdict)
+
+
+def _write_page(file: Path, report: Report, verdict: GateResult, predictions: Predictions, dataset: Dataset) -> None:
     def pixels(name: str) -> Pixels | None:
         try:
             return dataset.source.image(name).pixels
         except DataError:
             return None
 
-    files = [directory / name for name in (PREDICTIONS_NAME, PAGE_NAME, REPORT_NAME)]
-    with replace_files(files) as (columns, page, record):
-        predictions.save(columns)
-        report = report.model_copy(update={"predictions": file_record(columns).sha256})
-        verdict = judge(report, limits, directory=directory)
-        page.write_text(report_page(report, verdict, predictions, pixels), encoding="utf-8")
-        record.write_text(report.to_json(), encoding="utf-8")
-    return Validation(directory, report, files[1], verdict)
+    file.write_text(report_page(report, verdict, predictions, pixels), encoding="utf-8")

@@ -35,6 +35,7 @@ from edgex.graph.passes.simplify import (
     binary_adds,
     dense_to_pointwise,
     drop_identities,
+    merge_separable,
     recognize_hard_activations,
     split_separable,
 )
@@ -93,6 +94,11 @@ SEPARABLE = layer(
     pointwise=weights(1, 1, 12, 5),
     bias=weights(5),
 )
+HALVES = (
+    layer("separable.depthwise", DepthwiseConv2D((2, 2), "same"), "image", kernel=weights(3, 3, 6, 2)),
+    layer("separable.pointwise", Conv2D(), "separable.depthwise", kernel=weights(1, 1, 12, 5), bias=weights(5)),
+)
+"""A separable convolution, split."""
 POOL = layer("pool", GlobalAveragePool(), "image")
 PADS = ((1, 2), (0, 1))
 PAD = layer("pad", Pad(PADS), "image")
@@ -163,6 +169,72 @@ CASES = {
             )
         ),
         ("separable",),
+        {},
+        {DepthwiseConv2D, Conv2D},
+    ),
+    "halves of a separable": Case(
+        merge_separable,
+        graph(*HALVES, layer("relu", Relu(), "separable.pointwise")),
+        ("separable",),
+        {},
+        {SeparableConv2D, Relu},
+    ),
+    "halves of a separable that is an output": Case(
+        merge_separable, graph(*HALVES), ("separable",), {}, {SeparableConv2D}
+    ),
+    "depthwise half that others read too": Case(
+        merge_separable,
+        graph(*HALVES, layer("relu", Relu(), "separable.depthwise"), outputs=("relu", "separable.pointwise")),
+        (),
+        {"separable.depthwise": "what follows is not its pointwise convolution"},
+        {DepthwiseConv2D, Conv2D, Relu},
+    ),
+    "depthwise half that is an output": Case(
+        merge_separable,
+        graph(*HALVES, outputs=("separable.pointwise", "separable.depthwise")),
+        (),
+        {"separable.depthwise": "what follows is not its pointwise convolution"},
+        {DepthwiseConv2D, Conv2D},
+    ),
+    "depthwise half with a bias": Case(
+        merge_separable,
+        graph(HALVES[0].with_params(bias=weights(12)), HALVES[1]),
+        (),
+        {"separable.depthwise": "it has a bias"},
+        {DepthwiseConv2D, Conv2D},
+    ),
+    "pointwise half with strides": Case(
+        merge_separable,
+        graph(HALVES[0], replace(HALVES[1], op=Conv2D((2, 2)))),
+        (),
+        {"separable.depthwise": "what follows is not its pointwise convolution"},
+        {DepthwiseConv2D, Conv2D},
+    ),
+    "pointwise half that sees neighbours": Case(
+        merge_separable,
+        graph(HALVES[0], HALVES[1].with_params(kernel=weights(2, 2, 12, 5))),
+        (),
+        {"separable.depthwise": "what follows is not its pointwise convolution"},
+        {DepthwiseConv2D, Conv2D},
+    ),
+    "depthwise half before another convolution": Case(
+        merge_separable,
+        graph(HALVES[0], replace(HALVES[1], name="other.pointwise")),
+        (),
+        {"separable.depthwise": "what follows is not its pointwise convolution"},
+        {DepthwiseConv2D, Conv2D},
+    ),
+    "halves beside a node of their name": Case(
+        merge_separable,
+        graph(layer("separable", Relu(), "image"), *HALVES, outputs=("separable", "separable.pointwise")),
+        (),
+        {"separable.depthwise": "another node has the name separable"},
+        {DepthwiseConv2D, Conv2D, Relu},
+    ),
+    "depthwise and pointwise under names of their own": Case(
+        merge_separable,
+        graph(DEPTHWISE, layer("pointwise", Conv2D(), "depthwise", kernel=weights(1, 1, 12, 5))),
+        (),
         {},
         {DepthwiseConv2D, Conv2D},
     ),

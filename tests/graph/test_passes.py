@@ -32,7 +32,7 @@ from edgex.graph.ir import (
 )
 from edgex.graph.passes import PREPARATION, prepare
 from edgex.graph.passes.fold import fold_affine, fold_padding
-from edgex.graph.passes.simplify import recognize_hard_activations, split_separable
+from edgex.graph.passes.simplify import merge_separable, recognize_hard_activations, split_separable
 
 TOLERANCE = 1e-5
 """Relative: float32 weights are rounded once more, which costs some 1e-7 each."""
@@ -104,6 +104,17 @@ def test_names_after_a_split() -> None:
     assert [node.name for node in after.nodes] == ["image", "separable.depthwise", "separable.pointwise", "relu"]
     assert after.outputs == ("relu", "separable.pointwise")
     assert "bias" not in after["separable.depthwise"].params
+
+
+def test_merging_undoes_the_split() -> None:
+    before = network()
+    after = merge_separable(split_separable(before).graph).graph
+    assert "separable" in after
+    assert after.outputs == before.outputs
+    for node, same in zip(after.nodes, before.nodes, strict=True):
+        assert (node.name, node.op, node.inputs) == (same.name, same.op, same.inputs)
+        assert node.params.keys() == same.params.keys()
+        assert all((array == same.params[key]).all() for key, array in node.params.items())
 
 
 def test_a_hard_activation_takes_the_place_of_its_parts() -> None:

@@ -152,6 +152,24 @@ def test_no_channel_is_worse_than_nearest(layer: str, bits: WeightBits) -> None:
     assert (error(learned(graph, plan, statistics)) <= error(graph) * 1.0001).all()
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_zeros_stay_and_the_other_weights_make_up_for_them(bits: WeightBits) -> None:
+    """Two of every four along the inputs, as 2:4 leaves them: by some dB better than nearest, on other images."""
+    size = (8, 8, 32)
+    kernel = weights(3, 3, 32, 24)
+    fours = kernel.reshape(3, 3, 8, 4, 24)
+    np.put_along_axis(fours, np.argsort(np.abs(fours), axis=3)[:, :, :, :2], 0, axis=3)
+    graph = one_layer(Conv2D(), kernel, size)
+    plan, statistics = fitted(graph, related_images(60, size), bits)
+    found = learned(graph, plan, statistics)
+    assert (kernel == 0).mean() == 0.5
+    assert (quantized(found, plan, "layer").values[kernel == 0] == 0).all()
+    others = related_images(30, size, seed=2)
+    expected = reference(graph, others)["layer"]
+    nearest, better = (reference(with_quantized_weights(made, plan), others)["layer"] for made in (graph, found))
+    assert sqnr(better, expected) > sqnr(nearest, expected) + 3
+
+
 def test_clipping_is_chosen_for_each_channel() -> None:
     """A large weight that reads next to nothing is clipped, but not where the others are as large."""
     kernel = weights(64, 2)

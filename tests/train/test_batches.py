@@ -73,6 +73,7 @@ def test_images_without_labels_have_zeros(digits: Dataset) -> None:
 def test_in_order_nothing_is_left_over_or_moved(digits: Dataset) -> None:
     in_order = list(batches(digits, "flip"))
     assert [len(batch.images) for batch in in_order] == [6] * 6 + [4]
+    assert len(in_order) == len(batches(digits))
     expected = np.stack([PREPROCESSING.apply(digits[index]) for index in range(40)])
     np.testing.assert_array_equal(np.concatenate([batch.images for batch in in_order]), expected)
 

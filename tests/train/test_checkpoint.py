@@ -11,7 +11,7 @@ from disks import mounted
 from edgex.errors import OutputError
 from edgex.train.checkpoint import Checkpoint, History, load_checkpoint
 
-HISTORY = History((1.5, 0.1 + 0.2), (0.9, 2 / 3))
+HISTORY = History((1.5, 0.1 + 0.2), (0.9, 2 / 3), earliest=1)
 STATE = (np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7, np.int64), np.array([np.pi, -0.0], np.float32))
 CHECKPOINT = Checkpoint("run", 12, HISTORY, STATE * 4, STATE[::2])
 
@@ -131,3 +131,13 @@ def test_a_sentence() -> None:
         "the loss on the images held out went from 0.5000 to 0.2500, top-1 there from 90.0 to 97.5 %; "
         "best after 1 of 2 epochs."
     )
+
+
+def test_epochs_before_a_network_is_sparse_count_for_nothing() -> None:
+    history = History((0.1, 0.2), (0.9, 0.8), earliest=3)
+    assert not history.stale(1)
+    for loss in (0.3, 1.5, 1.2):
+        history = history.with_epoch(loss, 0.0)
+    assert (history.best, history.earliest) == (4, 3)
+    assert not history.stale(1)
+    assert history.with_epoch(1.3, 0.0).stale(1)

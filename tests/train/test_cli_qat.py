@@ -15,7 +15,7 @@ from edgex.resources import digits_file
 EPOCHS = 8
 QAT = ("quantize", "small.keras", "--target", "jetson", "--calib", "digits", "-o", "out", "--weight-bits", "4")
 TRAINING = ("--mode", "qat", "--train", "digits", "--epochs", EPOCHS, "--batch", "16", "--threads", "1")
-CHECKPOINT = ".out.checkpoint.npz"
+CHECKPOINT = ".out.unfinished/training.npz"
 
 NO_TENSORFLOW = """
 import sys

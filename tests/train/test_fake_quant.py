@@ -258,8 +258,8 @@ def test_weights_of_a_wrapped_network_are_the_float_ones() -> None:
     plan = calibrated(graph, IMAGES, weight_bits=4, equalize=False).plan
     model = quantize_network(keras_model(graph), graph, plan)
     model(IMAGES, training=True)
-    for name, (kernel, _) in read_weights(model, graph).items():
-        np.testing.assert_array_equal(kernel, graph[name].params["kernel"])
+    for name, params in read_weights(model, graph).items():
+        np.testing.assert_array_equal(params["kernel"], graph[name].params["kernel"])
 
 
 def test_a_configuration_survives_its_copy() -> None:

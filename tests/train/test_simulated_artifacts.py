@@ -14,7 +14,7 @@ from test_train_network import CASES, IMAGES
 from training_support import FORMS, apart, calibrated, of_onnx, of_tflite, pixels, simulated
 
 from edgex.dataset import open_dataset
-from edgex.graph.ir import Array, Graph, Input
+from edgex.graph.ir import Array, AveragePool2D, Graph, Input
 from edgex.graph.passes import prepare
 from edgex.graph.read import read_model
 from edgex.plan import QuantizationPlan, Range, Scheme, WeightBits
@@ -32,6 +32,11 @@ layers later is 34 to 44 dB."""
 MOST_ROUNDED_OTHERWISE: dict[WeightBits, float] = {8: 0.01, 4: 0.06}
 """Share of a layer's values, given the same to read; by one step, and no further. Measured are 0.002 and 0.04: files
 round biases to steps of the weights' scale, which simulations do not, and with 4 bits those are coarse."""
+
+MOST_TIES = 0.25
+"""Share of averages that lie halfway between two steps, and which way those go depends on the processor: TensorFlow
+multiplies by the reciprocal where another divides. Of four values one average in four is such a tie, of six one in
+six."""
 
 INT8_CASES = [case for case, graph in CASES.items() if isinstance(graph.nodes[-1].op, INT8_OPS)]
 SCHEMES: tuple[Scheme, ...] = ("asymmetric", "symmetric")
@@ -124,8 +129,8 @@ def test_each_operation(case: str, scheme: Scheme) -> None:
     found, expected = (run(result.graph, result.plan, IMAGES) for run in (simulated, of_onnx))
     steps = np.abs(found - expected) / result.plan.parameters(result.graph.outputs[0]).scale
     assert steps.max() < 1.01
-    # The average of six values often lies between two, and those go up in one place, to the even one in the other
-    assert (steps > 0.01).mean() < (0.1 if case == "average pool" else MOST_ROUNDED_OTHERWISE[8])
+    averages = isinstance(result.graph.nodes[-1].op, AveragePool2D)
+    assert (steps > 0.01).mean() < (MOST_TIES if averages else MOST_ROUNDED_OTHERWISE[8])
 
 
 # What must show

@@ -11,20 +11,23 @@ from graphs import tiny_xception
 from operation_cases import CASES as ALL_CASES
 from operation_cases import IMAGES, PADS, chain, over, single, weights
 from reference import relative_error
-from training_support import of_onnx
+from training_support import MINI_SIZE, normalized, of_onnx
 
 from edgex.errors import ModelError
 from edgex.graph.ir import (
     Array,
+    BatchNorm,
     Conv2D,
+    GlobalAveragePool,
     Graph,
     MaxPool2D,
     Node,
     Op,
     Softmax,
 )
+from edgex.graph.passes import prepare
 from edgex.train.fake_quant import read_weights
-from edgex.train.network import keras_model, layer_name, logits_graph, trained_graph
+from edgex.train.network import MOMENTUM, keras_model, layer_name, logits_graph, trained_graph
 
 TOLERANCE = 1e-5
 """Relative, of float32 sums of some hundred terms, in whatever order a processor takes them."""
@@ -84,23 +87,63 @@ def test_names_that_tensorflow_does_not_take() -> None:
     assert relative_error(computed(graph), of_onnx(graph, None, IMAGES)) < TOLERANCE
 
 
-def test_weights_come_back_as_they_went() -> None:
-    graph = logits_graph(tiny_xception())
+@pytest.mark.parametrize("graph", [logits_graph(tiny_xception()), normalized()], ids=["folded", "normalized"])
+def test_weights_come_back_as_they_went(graph: Graph) -> None:
     read = read_weights(keras_model(graph), graph)
-    assert set(read) == {node.name for node in graph.nodes if "kernel" in node.params}
-    for name, (kernel, bias) in read.items():
-        np.testing.assert_array_equal(kernel, graph[name].params["kernel"])
-        np.testing.assert_array_equal(bias, graph[name].params.get("bias", np.zeros_like(bias)))
+    assert set(read) == {node.name for node in graph.nodes if node.params}
+    for name, params in read.items():
+        for param, array in params.items():
+            np.testing.assert_array_equal(array, graph[name].params.get(param, np.zeros_like(array)))
 
 
-def test_trained_weights_take_the_place_of_the_old() -> None:
-    graph = tiny_xception()
+def test_layers_gain_a_bias_or_not() -> None:
+    graph = normalized()
+    own = {node.name: set(node.params) for node in graph.nodes if node.params}
+    gained = {name: params | ({"bias"} if "kernel" in params else set()) for name, params in own.items()}
+    assert own != gained
+    for biases, expected in ((True, gained), (False, own)):
+        read = read_weights(keras_model(graph, biases=biases), graph)
+        assert {name: set(params) for name, params in read.items()} == expected
+
+
+@pytest.mark.parametrize("graph", [tiny_xception(), normalized()], ids=["folded", "normalized"])
+def test_trained_weights_take_the_place_of_the_old(graph: Graph) -> None:
     read = read_weights(keras_model(logits_graph(graph)), graph)
-    changed = trained_graph(graph, {name: (kernel + 1, bias + 2) for name, (kernel, bias) in read.items()})
+    weights = {name: {param: array + 1 for param, array in params.items()} for name, params in read.items()}
+    changed = trained_graph(graph, weights)
     assert [node.name for node in changed.nodes] == [node.name for node in graph.nodes]
-    for name, (kernel, bias) in read.items():
-        np.testing.assert_array_equal(changed[name].params["kernel"], kernel + 1)
-        np.testing.assert_array_equal(changed[name].params["bias"], bias + 2)
+    for name, params in read.items():
+        assert set(changed[name].params) == set(params)
+        for param, array in params.items():
+            np.testing.assert_array_equal(changed[name].params[param], array + 1)
+
+
+# Batch norm
+
+
+def test_batch_norm_computes_what_it_folds_to() -> None:
+    graph = normalized()
+    images = np.random.default_rng(0).uniform(-1.0, 1.0, (7, MINI_SIZE, MINI_SIZE, 3)).astype(np.float32)
+    expected = of_onnx(prepare(graph), None, images)
+    assert relative_error(computed(graph, images), expected) < TOLERANCE
+    assert relative_error(computed(graph, images * np.float32(1.001)), expected) > TOLERANCE
+
+
+@pytest.mark.parametrize("rank", [4, 2])
+def test_running_statistics_follow_the_batches(rank: int) -> None:
+    """Of images and of vectors, whose variances TensorFlow estimates each in its own way."""
+    before = {"mean": weights(6), "variance": np.abs(weights(6))}
+    norm = Node("norm", BatchNorm(), ("image" if rank == 4 else "before",), before)
+    graph = chain(norm) if rank == 4 else chain(Node("before", GlobalAveragePool(), ("image",)), norm)
+    values = IMAGES if rank == 4 else IMAGES.mean(axis=(1, 2))
+    model = keras_model(graph)
+    normalized_by_batch = model(IMAGES, training=True).numpy()
+    over = tuple(range(values.ndim - 1))
+    of_batch = {"mean": values.mean(axis=over), "variance": values.var(axis=over, ddof=1 if rank == 4 else 0)}
+    for param, array in read_weights(model, graph)["norm"].items():
+        expected = MOMENTUM * before[param] + (1 - MOMENTUM) * of_batch[param]
+        np.testing.assert_allclose(array, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(normalized_by_batch.mean(axis=over), 0.0, atol=1e-5)
 
 
 # The end of a network

@@ -5,10 +5,24 @@ from dataclasses import replace
 import numpy as np
 from onnx_support import named
 from onnx_support import run as run_onnx
+from reference import reference
 from tflite_support import run as run_tflite
 
-from edgex.dataset import Dataset
-from edgex.graph.ir import Array, Conv2D, Dense, DepthwiseConv2D, Flatten, Graph, Input, Node, Op, Relu
+from edgex.dataset import Dataset, open_dataset
+from edgex.graph.ir import (
+    Add,
+    Array,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Flatten,
+    Graph,
+    Input,
+    Node,
+    Op,
+    Relu,
+)
 from edgex.plan import QuantizationPlan, Scheme
 from edgex.preprocess import Preprocessing
 from edgex.quantize.ptq import PtqOptions, PtqResult, quantize_ptq
@@ -47,6 +61,59 @@ def mini() -> Graph:
         weighted("logits", Dense(), "flat", 384, 384, 10),
     )
     return Graph("mini", nodes, ("logits",))
+
+
+def normalized() -> Graph:
+    """As a graph is when it is pruned: with batch norm, its separable convolution split, and a bias only at the end.
+
+    The running statistics are those of some digits.
+    """
+    draw = np.random.default_rng(1)
+
+    def weighted(name: str, op: Op, read: str, fan_in: int, *shape: int) -> Node:
+        return Node(name, op, (read,), {"kernel": draw.normal(0.0, np.sqrt(2 / fan_in), shape)})
+
+    def normalizing(name: str, read: str, channels: int, *without: str) -> Node:
+        params = {
+            "gamma": draw.uniform(0.5, 1.5, channels),
+            "beta": draw.normal(0.0, 0.3, channels),
+            "mean": np.zeros(channels),
+            "variance": np.ones(channels),
+        }
+        return Node(name, BatchNorm(1e-2), (read,), {key: params[key] for key in params if key not in without})
+
+    nodes = (
+        Node("image", Input((MINI_SIZE, MINI_SIZE, 3))),
+        weighted("conv", Conv2D((2, 2), "same"), "image", 27, 3, 3, 3, 16),
+        normalizing("conv_bn", "conv", 16),
+        Node("relu", Relu(), ("conv_bn",)),
+        weighted("separable.depthwise", DepthwiseConv2D((2, 2), "same"), "relu", 9, 3, 3, 16, 1),
+        weighted("separable.pointwise", Conv2D(), "separable.depthwise", 16, 1, 1, 16, 24),
+        normalizing("separable_bn", "separable.pointwise", 24, "gamma"),
+        weighted("shortcut", Conv2D((2, 2), "same"), "relu", 16, 1, 1, 16, 24),
+        normalizing("shortcut_bn", "shortcut", 24, "beta"),
+        Node("add", Add(), ("separable_bn", "shortcut_bn")),
+        Node("again", Relu(), ("add",)),
+        weighted("last", Conv2D(padding="same"), "again", 216, 3, 3, 24, 8),
+        Node("flat", Flatten(), ("last",)),
+        weighted("logits", Dense(), "flat", 128, 128, 10).with_params(bias=draw.normal(0.0, 0.1, 10)),
+    )
+    graph = Graph("normalized", nodes, ("logits",))
+    images = pixels(open_dataset("digits", role="training").sample(64), MINI_SIZE)
+    for norm in (node for node in nodes if isinstance(node.op, BatchNorm)):
+        values = reference(graph, images)[norm.inputs[0]]
+        statistics = {"mean": values.mean(axis=(0, 1, 2)), "variance": values.var(axis=(0, 1, 2))}
+        graph = graph.rewrite({norm.name: [norm.with_params(**statistics)]})
+    return graph
+
+
+def with_zeros(graph: Graph, share: float = 0.6) -> Graph:
+    """The graph with so many weights of each kernel at zero."""
+    draw = np.random.default_rng(2)
+    nodes = [node for node in graph.nodes if "kernel" in node.params]
+    kernels = {node.name: node.params["kernel"] for node in nodes}
+    masked = {name: kernel * (draw.random(kernel.shape) >= share) for name, kernel in kernels.items()}
+    return graph.rewrite({node.name: [node.with_params(kernel=masked[node.name])] for node in nodes})
 
 
 def unlabelled(dataset: Dataset) -> Dataset:

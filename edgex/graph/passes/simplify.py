@@ -73,6 +73,36 @@ def split_separable(graph: Graph) -> PassResult:
     return PassResult(graph.rewrite(replacements, renamed), tuple(replacements))
 
 
+def merge_separable(graph: Graph) -> PassResult:
+    """Put separable convolutions together that :func:`split_separable` has split, under their own names."""
+    replacements: dict[str, list[Node]] = {}
+    renamed: dict[str, str] = {}
+    kept: dict[str, str] = {}
+    for node in graph.nodes:
+        name = node.name.removesuffix(".depthwise")
+        if name == node.name or not isinstance(node.op, DepthwiseConv2D):
+            continue
+        pointwise = graph.sole_consumer(node.name)
+        if pointwise is None or pointwise.name != f"{name}.pointwise" or not _is_plain_pointwise(pointwise):
+            kept[node.name] = "what follows is not its pointwise convolution"
+        elif "bias" in node.params:
+            kept[node.name] = "it has a bias"
+        elif name in graph:
+            kept[node.name] = f"another node has the name {name}"
+        else:
+            op = SeparableConv2D(node.op.strides, node.op.padding, node.op.dilation)
+            kernels = {"depthwise": node.params["kernel"], "pointwise": pointwise.params["kernel"]}
+            bias = {key: value for key, value in pointwise.params.items() if key == "bias"}
+            replacements[node.name] = []
+            replacements[pointwise.name] = [Node(name, op, node.inputs, kernels | bias)]
+            renamed[pointwise.name] = name
+    return PassResult(graph.rewrite(replacements, renamed), tuple(renamed.values()), kept)
+
+
+def _is_plain_pointwise(node: Node) -> bool:
+    return node.op == Conv2D() and node.params["kernel"].shape[:2] == (1, 1)
+
+
 def dense_to_pointwise(graph: Graph) -> PassResult:
     """Write a dense layer over an image as the 1×1 convolution that it is; of any other list of vectors, make one."""
     replacements: dict[str, list[Node]] = {}

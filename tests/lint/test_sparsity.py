@@ -7,9 +7,9 @@ import pytest
 from graphs import tiny_xception
 from onnx_support import min_max_plan
 
-from edgex.compile.sparsity import has_two_four_sparsity, is_two_four_sparse
 from edgex.graph.ir import Array, Conv2D, Graph
 from edgex.lint.onnx_file import OnnxFile
+from edgex.lint.sparsity import has_two_four_sparsity, is_two_four_sparse
 from edgex.write.onnx import OnnxForm, onnx_model
 
 KERNEL = np.random.default_rng(0).normal(size=(6, 8, 3, 3)).astype(np.float32)

@@ -30,6 +30,16 @@ def has_two_four_sparsity(file: OnnxFile) -> bool:
     return any(kernel is not None and is_two_four_sparse(kernel) for kernel in kernels)
 
 
+def dense_kernels(file: OnnxFile) -> list[str]:
+    """Convolutions that could have the pattern and have not, by name: those that read whole groups of four channels."""
+    found = []
+    for node in file.nodes:
+        kernel = _kernel(file, node.input[1]) if node.op_type == "Conv" else None
+        if kernel is not None and kernel.shape[1] % 4 == 0 and not is_two_four_sparse(kernel):
+            found.append(node.name)
+    return found
+
+
 def _kernel(file: OnnxFile, value: str) -> NDArray[Any] | None:
     """A kernel as the file stores it, quantized or not; None if it is computed."""
     while (quantizer := file.quantizers.get(value)) is not None:

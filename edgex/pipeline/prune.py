@@ -1,0 +1,126 @@
+"""``prune``: a model in, a pruned ``.keras`` file out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgex.bench import Ratio
+from edgex.dataset import Dataset
+from edgex.errors import OutputError, UsageError
+from edgex.graph.keras_record import read_record
+from edgex.json_record import to_document
+from edgex.manifest import artifact_record
+from edgex.output import locked, replace_files
+from edgex.pipeline.artifacts import deflated_bytes
+from edgex.pipeline.calibration import ModelFile, Progress, data_warnings, read_model_file
+from edgex.pipeline.latency import stopwatch
+from edgex.pipeline.options import QuantizeOptions
+from edgex.pipeline.pruning import Pruned, check_prunable, has_zeros, prune_model
+from edgex.pipeline.stages import unfinished
+from edgex.pipeline.training import training_images
+from edgex.prune.record import PRUNING_SCHEMA, PruningRecord, parsed_record
+from edgex.records import Artifact, ArtifactKind
+from edgex.runtime import physical_cores
+from edgex.target import TargetProfile
+from edgex.write.keras import keras_file
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """What ``prune`` hands back.
+
+    Attributes:
+        artifact: the ``.keras`` file.
+        ratios: latency in INT8 over the original's, for each of the target's INT8 artifacts in its usual runtime
+            here; empty where the method takes no work away.
+        deflated: bytes of the file and of the original's when compressed, where there are zeros to compress.
+        warnings: sentences about what is odd but usable.
+    """
+
+    artifact: Artifact
+    record: PruningRecord
+    ratios: tuple[Ratio, ...]
+    deflated: tuple[int, int] | None
+    warnings: tuple[str, ...]
+
+
+def prune(
+    model: Path,
+    images: str | Path,
+    output: Path,
+    options: QuantizeOptions,
+    progress: Progress = lambda _what, _done, _total: None,
+    *,
+    target: TargetProfile | None = None,
+) -> PruneReport:
+    """Prune a model and write it as a ``.keras`` file, which Keras opens.
+
+    Interrupted, it goes on where it stopped when the same is called again.
+
+    Args:
+        model: a ``.keras`` or ``.h5`` file.
+        images: for fine-tuning; labels help, and are not needed.
+        output: the file to write.
+        options: its ``prune``, and what concerns images.
+        target: what the model is for; None leaves open what its kernels like.
+
+    Raises:
+        EdgexError: as the stages raise it. UsageError if the target gains nothing by the method.
+    """
+    assert options.prune is not None
+    _refuse_to_replace(output, model)
+    with locked(output), unfinished(output) as folder, replace_files([output]) as (work,):
+        source = read_model_file(model, options)
+        check_prunable(source, target, options.prune)
+        dataset = training_images(source, images, options)
+        pruned = prune_model(source, dataset, target, options, folder, progress)
+        work.write_bytes(keras_file(pruned.graph, to_document(PRUNING_SCHEMA, pruned.record)))
+        ratios = _bought(source, pruned, dataset, target, options, progress)
+    artifact = artifact_record(output, ArtifactKind("fp32", "keras"))
+    deflated = (deflated_bytes(output), deflated_bytes(model)) if has_zeros(pruned.record) else None
+    warnings = (*source.notes, *data_warnings(dataset))
+    return PruneReport(artifact, pruned.record, tuple(ratios), deflated, warnings)
+
+
+def _bought(
+    source: ModelFile,
+    pruned: Pruned,
+    dataset: Dataset,
+    target: TargetProfile | None,
+    options: QuantizeOptions,
+    progress: Progress,
+) -> Sequence[Ratio]:
+    """The latency that the pruning bought, where it takes work away."""
+    if pruned.record.method != "channels":
+        return []
+    with stopwatch(source, dataset, target, options.threads or physical_cores()) as watch:
+        ratios = []
+        for done, kind in enumerate(watch.kinds):
+            progress("time", done, len(watch.kinds))
+            ratios.append(watch.ratio(pruned.graph, kind))
+        progress("time", len(ratios), len(ratios))
+        return ratios
+
+
+def _refuse_to_replace(output: Path, model: Path) -> None:
+    """Refuse to write over anything but what edgex pruned.
+
+    Raises:
+        UsageError: it is the model itself. OutputError: it is another file, or has no place.
+    """
+    fix = "Choose another file with -o."
+    if output.suffix != ".keras":
+        raise UsageError(f"{output} has not the name of a .keras file.", fix=fix)
+    if output.resolve() == model.resolve():
+        raise UsageError(f"{output} is the model that is to be pruned.", fix=fix)
+    if not output.parent.is_dir():
+        raise OutputError(f"{output} cannot be written: its folder does not exist.", fix="Make it first.")
+    if output.is_dir() or (output.exists() and not _is_pruned(output)):
+        raise OutputError(f"{output} exists, and edgex prune did not write it.", fix=fix)
+
+
+def _is_pruned(file: Path) -> bool:
+    try:
+        return parsed_record(read_record(file), file) is not None
+    except Exception:  # noqa: BLE001  whatever is wrong with it, edgex did not write it so
+        return False

@@ -1,0 +1,271 @@
+"""Pruning: importance, cuts and fine-tuning in turn, resumable over runs."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from edgex.dataset import Dataset
+from edgex.graph.ir import Graph
+from edgex.graph.keras_record import read_record
+from edgex.graph.passes.simplify import drop_identities, split_separable
+from edgex.graph.read import read_model
+from edgex.inspection import inspect_graph
+from edgex.json_record import to_document
+from edgex.manifest import file_record, library_versions
+from edgex.output import replace_files
+from edgex.pipeline.calibration import ModelFile, Progress
+from edgex.pipeline.latency import sparsity_for, stopwatch
+from edgex.pipeline.options import PruneOptions, QuantizeOptions
+from edgex.pipeline.stages import digest, key_of
+from edgex.pipeline.training import TRAINING_LIBRARIES
+from edgex.prune.allotment import choose
+from edgex.prune.channels import Coupling, couple, remove
+from edgex.prune.importance import Importance, batch_norm_scale, gate_tensors, taylor, weight_norm
+from edgex.prune.methods import FALLBACK_MULTIPLE, refuse_what_buys_nothing, sparsity_of
+from edgex.prune.record import PRUNING_SCHEMA, PruningRecord, parsed_record
+from edgex.runtime import physical_cores
+from edgex.target import TargetProfile
+from edgex.train.batches import Batches
+from edgex.train.gates import gate_gradients
+from edgex.train.loop import TrainResult, train
+from edgex.train.sparsity import Sparsity
+from edgex.write.keras import keras_file
+
+BETWEEN_STEPS = 0.25
+"""Of the images that are fine-tuned on between two cuts, for one epoch."""
+
+IMAGES_FOR_IMPORTANCE = 512
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A pruned network.
+
+    Attributes:
+        graph: in pruning form: separable convolutions in two, batch norm in place.
+    """
+
+    graph: Graph
+    record: PruningRecord
+
+
+def prune_model(
+    source: ModelFile,
+    dataset: Dataset,
+    target: TargetProfile | None,
+    options: QuantizeOptions,
+    folder: Path,
+    progress: Progress,
+) -> Pruned:
+    """Prune and fine-tune; what is done already lies in ``folder``. Errors as of :func:`prune`."""
+    assert options.prune is not None
+    folder.mkdir(exist_ok=True)
+    job = _Job(source, dataset, target, options, options.prune, folder, progress)
+    done = job.kept("pruned")
+    if done is not None:
+        return done
+    pruned = _without_channels(job) if options.prune.method == "channels" else _with_zeros(job)
+    job.keep("pruned", pruned)
+    return pruned
+
+
+def check_prunable(source: ModelFile, target: TargetProfile | None, options: PruneOptions) -> None:
+    """Refuse what cannot be, or buys nothing, before anything takes its time.
+
+    Raises:
+        UsageError: the target gains nothing by the method, or the model has not so much to take out.
+    """
+    if target is not None and not options.force:
+        refuse_what_buys_nothing(options.method, target)
+    if options.method == "channels" and options.latency is None:
+        form = pruning_form(source.as_read)
+        coupling = couple(form)
+        # How much there is does not depend on what goes first
+        _cut(form, coupling, weight_norm(form, coupling), sparsity_of("channels", options.sparsity), _multiple(target))
+
+
+def _multiple(target: TargetProfile | None) -> int:
+    return FALLBACK_MULTIPLE if target is None else target.channel_multiple
+
+
+def pruning_form(graph: Graph) -> Graph:
+    """A graph as read, its separable convolutions in two, without what only training has."""
+    return split_separable(drop_identities(graph).graph).graph
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One model to prune, and what for."""
+
+    source: ModelFile
+    dataset: Dataset
+    target: TargetProfile | None
+    whole: QuantizeOptions
+    options: PruneOptions
+    folder: Path
+    progress: Progress
+
+    @property
+    def form(self) -> Graph:
+        return pruning_form(self.source.as_read)
+
+    @property
+    def threads(self) -> int:
+        return self.whole.threads or physical_cores()
+
+    @property
+    def multiple(self) -> int:
+        return _multiple(self.target)
+
+    @property
+    def key(self) -> str:
+        """What must be the same for work to be of this job."""
+        return key_of(
+            model=file_record(self.source.path).sha256,
+            images=self.dataset.fingerprint,
+            preprocessing=self.source.preprocessing.to_json(),
+            options=asdict(self.options),
+            multiple=self.multiple,
+            threads=self.threads,
+            versions=library_versions(TRAINING_LIBRARIES),
+        )
+
+    def kept(self, name: str) -> Pruned | None:
+        """What an earlier run of the same job has kept under a name."""
+        file = self.folder / f"{name}.keras"
+        if not file.exists():
+            return None
+        record = parsed_record(read_record(file), file)
+        if record is None or record.key != self.key:
+            return None
+        return Pruned(pruning_form(read_model(file)), record)
+
+    def keep(self, name: str, pruned: Pruned) -> None:
+        with replace_files([self.folder / f"{name}.keras"]) as (work,):
+            work.write_bytes(keras_file(pruned.graph, to_document(PRUNING_SCHEMA, pruned.record)))
+
+    def record(self, result: TrainResult, sparsity: float) -> PruningRecord:
+        before, after = inspect_graph(self.form), inspect_graph(result.graph)
+        kernels = [node.params["kernel"] for node in result.graph.nodes if "kernel" in node.params]
+        return PruningRecord(
+            key=self.key,
+            source={"name": self.source.path.name, "sha256": file_record(self.source.path).sha256},
+            method=self.options.method,
+            sparsity=sparsity,
+            macs=(before.macs, after.macs),
+            parameters=(before.parameters, after.parameters),
+            zeros=sum(int((kernel == 0).sum()) for kernel in kernels) / sum(kernel.size for kernel in kernels),
+            losses=result.history.losses,
+            accuracies=result.history.accuracies,
+            best_epoch=result.history.best,
+            options=json.loads(json.dumps(asdict(self.options))),
+            versions=library_versions(TRAINING_LIBRARIES),
+            images=tuple(sorted({content for content in self.dataset.content_hashes if content})),
+        )
+
+    def fine_tuned(
+        self, graph: Graph, stage: str, *, last: bool = True, sparsity: Sparsity | None = None
+    ) -> TrainResult:
+        """Train ``graph`` to answer as the original does; between two cuts, for a short time."""
+        options, dataset = self.options.train, self.dataset
+        if not last:
+            few = dataset.sample(max(int(BETWEEN_STEPS * len(dataset)), 2 * options.batch), options.seed)
+            options, dataset = replace(options, epochs=1), few
+        return train(
+            graph,
+            None,
+            dataset,
+            self.source.preprocessing,
+            options,
+            teacher=self.source.graph,
+            checkpoint=self.folder / "pruning.npz",
+            key=key_of(job=self.key, stage=stage, graph=digest(graph)),
+            threads=self.threads,
+            progress=lambda what, done, total: self.progress(f"{stage}, {what}", done, total),
+            sparsity=sparsity,
+        )
+
+
+def _with_zeros(job: _Job) -> Pruned:
+    """Zeros among the weights, where the method wants them."""
+    share = sparsity_of(job.options.method, job.options.sparsity)
+    assert job.options.method != "channels"
+    result = job.fine_tuned(job.form, "prune", sparsity=Sparsity(job.options.method, share))
+    return Pruned(result.graph, job.record(result, share))
+
+
+def _without_channels(job: _Job) -> Pruned:
+    """The channels that matter least gone, in steps of equal shares of what was left."""
+    whole = inspect_graph(job.form).macs
+    steps = job.options.steps
+    pruned, done = _last_step(job)
+    sparsity = pruned.record.sparsity if pruned is not None else _sparsity(job)
+    graph = job.form if pruned is None else pruned.graph
+    for number in range(done + 1, steps + 1):
+        left = (1 - sparsity) ** (number / steps) * whole
+        cut = _cut(graph, *_ranked(job, graph), 1 - left / inspect_graph(graph).macs, job.multiple)
+        stage = f"prune {number} of {steps}"
+        result = job.fine_tuned(cut, stage, last=number == steps)
+        pruned = Pruned(result.graph, job.record(result, sparsity))
+        graph = pruned.graph
+        job.keep(f"step-{number}", pruned)
+    assert pruned is not None
+    return pruned
+
+
+def _last_step(job: _Job) -> tuple[Pruned | None, int]:
+    """The furthest step that an earlier run has kept, and its number."""
+    for number in range(job.options.steps, 0, -1):
+        pruned = job.kept(f"step-{number}")
+        if pruned is not None:
+            return pruned, number
+    return None, 0
+
+
+def _sparsity(job: _Job) -> float:
+    """Of the multiply-accumulates: as asked for, or as a latency that is asked for wants it."""
+    if job.options.latency is None:
+        return sparsity_of("channels", job.options.sparsity)
+    form = job.form
+    coupling, importance = _ranked(job, form)
+    with stopwatch(job.source, job.dataset, job.target, job.threads) as watch:
+        return sparsity_for(
+            job.options.latency,
+            lambda share: _cut(form, coupling, importance, share, job.multiple),
+            watch,
+            job.progress,
+        )
+
+
+def _ranked(job: _Job, graph: Graph) -> tuple[Coupling, Importance]:
+    """Which channels hang together, and how important each is."""
+    coupling = couple(graph)
+    if job.options.importance == "norm":
+        return coupling, weight_norm(graph, coupling)
+    if job.options.importance == "batch-norm":
+        return coupling, batch_norm_scale(graph, coupling)
+    few = job.dataset.sample(IMAGES_FOR_IMPORTANCE, job.options.train.seed)
+    gradients = gate_gradients(
+        graph,
+        gate_tensors(graph, coupling),
+        Batches(few, job.source.preprocessing, job.options.train.batch, workers=job.threads),
+        job.source.graph,
+        labelled=job.dataset.labels is not None,
+        threads=job.threads,
+        progress=job.progress,
+    )
+    return coupling, taylor(gradients, coupling)
+
+
+def _cut(graph: Graph, coupling: Coupling, importance: Importance, share: float, multiple: int) -> Graph:
+    return remove(graph, coupling, choose(graph, coupling, importance, share, multiple))
+
+
+def record_of(model: Path) -> PruningRecord | None:
+    """How a model file says that it was pruned."""
+    return parsed_record(read_record(model), model) if model.suffix == ".keras" else None
+
+
+def has_zeros(record: PruningRecord | None) -> bool:
+    """Whether there are zeros among the weights that training has to leave where they are."""
+    return record is not None and record.method != "channels"

@@ -1,0 +1,6 @@
+"""``edgex run``: from a model to the gate's verdict, doing again only what has changed."""
+
+from edgex.run.recipe import Recipe
+from edgex.run.running import RunReport, Stage, run
+
+__all__ = ["Recipe", "RunReport", "Stage", "run"]

@@ -1,0 +1,157 @@
+"""The stages of a run, one after the other, each only where something has changed."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from edgex.dataset import open_dataset
+from edgex.errors import OutputError
+from edgex.gate import GateResult, gate
+from edgex.manifest import file_record
+from edgex.output import locked
+from edgex.pipeline import Progress, quantize
+from edgex.pipeline.stages import key_of
+from edgex.predictions import PREDICTIONS_NAME
+from edgex.report import PAGE_NAME, REPORT_NAME, read_report
+from edgex.run.ledger import LEDGER_NAME, Ledger
+from edgex.run.recipe import Recipe
+from edgex.validate import Validation, renew_page, validate
+
+KEPT_NAME = "quantize"
+"""Where beside the ledger ``quantize`` keeps what took long."""
+
+Made = tuple[Iterable[str], Iterable[str]]
+"""The names of the files that a stage wrote, and its warnings."""
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How a stage went.
+
+    Attributes:
+        cached: whether it was not run, because what it would make is there already.
+        seconds: that it took, or that it took to see that.
+        warnings: sentences that it said, now or when it was run.
+    """
+
+    name: str
+    cached: bool
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run hands back.
+
+    Attributes:
+        stages: in their order.
+        validation: the report on the artifacts, and the gate's verdict.
+    """
+
+    stages: tuple[Stage, ...]
+    validation: Validation
+
+    @property
+    def verdict(self) -> GateResult:
+        return self.validation.verdict
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(warning for stage in self.stages for warning in stage.warnings)
+
+
+def run(recipe: Recipe, progress: Progress = _silent, *, fresh: bool = False) -> RunReport:
+    """Quantize, validate and judge, as a recipe says.
+
+    A stage is not run again while what it is given is the same, by hash, and what it wrote is there unchanged. Which
+    stages have run is kept in ``.OUTPUT.stages`` beside the output directory, together with the results of pruning
+    and training, which a change of what comes after them does not spoil.
+
+    Args:
+        recipe: see there.
+        progress: called with what is done, how many are done, how many there are.
+        fresh: whether to run every stage, whatever is there.
+
+    Raises:
+        OutputError: the directory is none of ours, is in use, or cannot be written. Other EdgexErrors as of
+            :func:`edgex.pipeline.quantize`, :func:`edgex.validate.validate` and :func:`edgex.gate.gate`.
+    """
+    open_dataset(recipe.data, role="evaluation", labels=recipe.validate.labels)  # its faults should cost no training
+    folder = _stages_folder(recipe.output)
+    ledger_file, kept = folder / LEDGER_NAME, folder / KEPT_NAME
+    with locked(ledger_file):
+        if fresh:
+            ledger_file.unlink(missing_ok=True)
+            shutil.rmtree(kept, ignore_errors=True)
+        ledger = Ledger(ledger_file, recipe.output)
+        quantized = _stage(ledger, "quantize", recipe.quantize_key, partial(_quantize, recipe, kept, progress))
+        validated = _stage(ledger, "validate", recipe.validate_key, partial(_validate, recipe, progress))
+        begun = time.perf_counter()
+        validation = _judge(recipe, ledger, new=not validated.cached)
+        judged = Stage("gate", cached=False, seconds=time.perf_counter() - begun)
+    return RunReport((quantized, validated, judged), validation)
+
+
+def _stages_folder(output: Path) -> Path:
+    target = output.resolve()
+    folder = target.with_name(f".{target.name}.stages")
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{output} cannot be written: {folder}: {error.strerror}.",
+            fix=f"See that there is a folder {output.parent}, and that you may write into it.",
+        ) from error
+    return folder
+
+
+def _stage(ledger: Ledger, name: str, key_of_inputs: Callable[[], str], work: Callable[[], Made]) -> Stage:
+    begun = time.perf_counter()
+    key = key_of_inputs()
+    found = ledger.find(name, key)
+    entry = found or ledger.keep(name, key, *work())
+    return Stage(name, found is not None, time.perf_counter() - begun, entry.warnings)
+
+
+def _quantize(recipe: Recipe, kept: Path, progress: Progress) -> Made:
+    written = quantize(
+        recipe.model,
+        recipe.target,
+        recipe.calib,
+        recipe.output,
+        recipe.quantize,
+        progress,
+        train=recipe.train,
+        stages=kept,
+    )
+    return sorted(file.name for file in recipe.output.iterdir()), written.warnings
+
+
+def _validate(recipe: Recipe, progress: Progress) -> Made:
+    found = validate(recipe.output, recipe.data, options=recipe.validate, progress=progress)
+    return (PREDICTIONS_NAME, REPORT_NAME), found.report.warnings
+
+
+def _judge(recipe: Recipe, ledger: Ledger, *, new: bool) -> Validation:
+    """Judge what was validated, and see to it that the page judges by the same limits.
+
+    Args:
+        recipe: see there.
+        ledger: of the run.
+        new: whether the page has just been written with the report.
+    """
+    report, page, limits = recipe.output / REPORT_NAME, recipe.output / PAGE_NAME, recipe.validate.limits
+    key = key_of(report=file_record(report).sha256, limits=asdict(limits))
+    if ledger.find("gate", key) is None:
+        if not new:
+            renew_page(recipe.output, recipe.data, recipe.validate)
+        ledger.keep("gate", key, [page.name])
+    return Validation(recipe.output, read_report(report), page, gate(report, limits))

@@ -1,0 +1,56 @@
+"""A run keeps what was pruned and trained, and does it again only if what that follows from has changed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training_support import normalized
+
+from edgex.api import PruneOptions, QuantizeOptions, Recipe, ValidateOptions, load_target, run
+from edgex.resources import digits_file
+from edgex.train.loop import TrainOptions
+from edgex.write.keras import keras_file
+
+ONE_EPOCH = TrainOptions(epochs=1, batch=50)
+OPTIONS = QuantizeOptions(
+    calib_count=8, prune=PruneOptions(sparsity=0.3, steps=1, train=ONE_EPOCH), qat=ONE_EPOCH, threads=1
+)
+
+
+def steps_of(recipe: Recipe) -> set[str]:
+    """Run it, and say what was trained."""
+    steps = set()
+
+    def progress(what: str, done: int, total: int) -> None:
+        if "epoch" in what and done < total:
+            steps.add(what.partition(" ")[0])
+
+    run(recipe, progress)
+    return steps
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """To prune and to train on some digits."""
+    model = tmp_path / "small.keras"
+    model.write_bytes(keras_file(normalized()))
+    with np.load(digits_file()) as digits:
+        few = np.flatnonzero(digits["split"] == "train")[:300]
+        np.savez(tmp_path / "few.npz", x=digits["x"][few], y=digits["y"][few])
+    fast = ValidateOptions(latency=False, threads=1)
+    return Recipe(model, load_target("cpu"), "digits", "digits", tmp_path / "out", tmp_path / "few.npz", OPTIONS, fast)
+
+
+def test_what_took_long_is_kept(recipe: Recipe) -> None:
+    assert steps_of(recipe) == {"prune", "epoch"}
+    artifact = recipe.output / "small.int8.onnx"
+    content = artifact.read_bytes()
+    assert steps_of(recipe) == set()
+
+    artifact.unlink()
+    assert steps_of(recipe) == set(), "the artifacts are made again, from the weights that were trained"
+    assert artifact.read_bytes() == content
+
+    otherwise = replace(recipe, quantize=replace(OPTIONS, method="minmax"))
+    assert steps_of(otherwise) == {"epoch"}, "other ranges are trained from, and the pruned network is the same"
