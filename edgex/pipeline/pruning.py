@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from edgex.dataset import Dataset
+from edgex.errors import EdgexError
 from edgex.graph.ir import Graph
 from edgex.graph.keras_record import read_record
 from edgex.graph.passes.simplify import drop_identities, split_separable
@@ -105,7 +107,7 @@ class _Job:
     folder: Path
     progress: Progress
 
-    @property
+    @cached_property
     def form(self) -> Graph:
         return pruning_form(self.source.as_read)
 
@@ -117,7 +119,7 @@ class _Job:
     def multiple(self) -> int:
         return _multiple(self.target)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What must be the same for work to be of this job."""
         return key_of(
@@ -126,19 +128,21 @@ class _Job:
             preprocessing=self.source.preprocessing.to_json(),
             options=asdict(self.options),
             multiple=self.multiple,
+            timed=None if self.options.latency is None or self.target is None else self.target.name,
             threads=self.threads,
             versions=library_versions(TRAINING_LIBRARIES),
         )
 
     def kept(self, name: str) -> Pruned | None:
-        """What an earlier run of the same job has kept under a name."""
+        """What an earlier run of the same job has kept under a name; a damaged file is none."""
         file = self.folder / f"{name}.keras"
-        if not file.exists():
+        try:
+            record = record_of(file)
+            if record is None or record.key != self.key:
+                return None
+            return Pruned(pruning_form(read_model(file)), record)
+        except EdgexError:
             return None
-        record = parsed_record(read_record(file), file)
-        if record is None or record.key != self.key:
-            return None
-        return Pruned(pruning_form(read_model(file)), record)
 
     def keep(self, name: str, pruned: Pruned) -> None:
         with replace_files([self.folder / f"{name}.keras"]) as (work,):
