@@ -151,6 +151,8 @@ class _Job:
     def record(self, result: TrainResult, sparsity: float) -> PruningRecord:
         before, after = inspect_graph(self.form), inspect_graph(result.graph)
         kernels = [node.params["kernel"] for node in result.graph.nodes if "kernel" in node.params]
+        earlier = record_of(self.source.path)
+        seen = {content for content in self.dataset.content_hashes if content}.union(earlier.images if earlier else ())
         return PruningRecord(
             key=self.key,
             source={"name": self.source.path.name, "sha256": file_record(self.source.path).sha256},
@@ -164,7 +166,7 @@ class _Job:
             best_epoch=result.history.best,
             options=json.loads(json.dumps(asdict(self.options))),
             versions=library_versions(TRAINING_LIBRARIES),
-            images=tuple(sorted({content for content in self.dataset.content_hashes if content})),
+            images=tuple(sorted(seen)),
         )
 
     def fine_tuned(

@@ -29,7 +29,7 @@ class PruningRecord(Record):
         best_epoch: whose weights were kept; 0 is before.
         options: those of the command.
         versions: of the libraries that trained.
-        images: content hashes of those it was fine-tuned on.
+        images: content hashes of those it was fine-tuned on, now or when it was pruned before.
     """
 
     key: str

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgex.measure import Evaluation
     from edgex.pipeline import WrittenDirectory
     from edgex.prune.record import PruningRecord
+    from edgex.records import Artifact
     from edgex.target import TargetProfile
 
 
@@ -26,10 +27,7 @@ def print_json(schema: str, **content: Any) -> None:
 
 
 def written_document(written: "WrittenDirectory") -> dict[str, Any]:
-    artifacts = [
-        {"path": a.path, "format": a.format, "precision": a.precision, "bytes": a.bytes, "sha256": a.sha256}
-        for a in written.artifacts
-    ]
+    artifacts = [artifact_document(artifact) for artifact in written.artifacts]
     for artifact, deflated in zip(artifacts, written.deflated, strict=False):
         artifact["deflated_bytes"] = deflated
     document = {"directory": written.directory, "artifacts": artifacts, "warnings": list(written.warnings)}
@@ -40,6 +38,10 @@ def written_document(written: "WrittenDirectory") -> dict[str, Any]:
     if written.history is not None:
         document["training"] = {**asdict(written.history), "best_epoch": written.history.best}
     return document
+
+
+def artifact_document(artifact: "Artifact") -> dict[str, Any]:
+    return {key: getattr(artifact, key) for key in ("path", "format", "precision", "bytes", "sha256")}
 
 
 def pruning_document(record: "PruningRecord") -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from edgex.console import out
-from edgex.render.documents import pruning_document
+from edgex.render.documents import artifact_document, pruning_document
 from edgex.render.tables import new_table
 from edgex.render.text import milliseconds, prefixed, pruning_sentence, size
 
@@ -32,11 +32,9 @@ def show_pruned(report: "PruneReport") -> None:
 
 
 def prune_document(report: "PruneReport") -> dict[str, Any]:
-    artifact = report.artifact
-    keys = ("path", "format", "precision", "bytes", "sha256")
     document = {
-        "directory": artifact.path.parent,
-        "artifacts": [{key: getattr(artifact, key) for key in keys}],
+        "directory": report.artifact.path.parent,
+        "artifacts": [artifact_document(report.artifact)],
         "pruning": pruning_document(report.record),
         "ratios": [
             {

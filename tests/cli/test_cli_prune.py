@@ -14,6 +14,7 @@ from edgex.graph.read import read_model
 from edgex.inspection import inspect_graph
 from edgex.lint.onnx_file import read_onnx_file
 from edgex.lint.sparsity import dense_kernels
+from edgex.pipeline.pruning import record_of
 
 PRUNE = ("prune", "small.keras", "--train", "digits", "--batch", "16", "--threads", "1", "-o", "pruned.keras")
 CHANNELS = (*PRUNE, "--method", "channels", "--epochs", 2, "--learning-rate", 3e-3)
@@ -117,6 +118,28 @@ def test_it_is_quantized_beside_the_original(whole: tuple[Path, Outcome], tmp_pa
         assert (tmp_path / "a" / f"pruned.{kind}").read_bytes() != of_original
     assert json.loads((tmp_path / "b" / "pruning.json").read_text())["method"] == "channels"
     refused(edgex("eval", tmp_path / "b", "--data", _seen(tmp_path), cwd=folder), ExitCode.USAGE, "trained on")
+
+
+@pytest.mark.slow
+def test_what_it_saw_before_is_not_forgotten(whole: tuple[Path, Outcome], tmp_path: Path) -> None:
+    folder, _ = whole
+    again = edgex(
+        *("prune", "pruned.keras", "--method", "2:4", "--target", "jetson", "--train", _few(tmp_path)),
+        *("--epochs", 1, "--batch", 4, "--threads", 1, "-o", tmp_path / "again.keras"),
+        cwd=folder,
+    )
+    assert again.code == 0, again.err
+    first, second = (record_of(file) for file in (folder / "pruned.keras", tmp_path / "again.keras"))
+    assert first is not None
+    assert second is not None
+    assert set(first.images) < set(second.images)
+
+
+def _few(folder: Path) -> Path:
+    """Images to fine-tune on that are none of the digits."""
+    images = np.random.default_rng(0).integers(0, 256, (20, 24, 24, 3), np.uint8)
+    np.savez(folder / "few.npz", x=images, y=np.arange(20) % 10)
+    return folder / "few.npz"
 
 
 def _seen(folder: Path) -> Path:
