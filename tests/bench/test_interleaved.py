@@ -126,7 +126,7 @@ import sys
 from pathlib import Path
 from edgex.bench import BenchOptions, bench
 report = bench([Path(name) for name in sys.argv[1:]], BenchOptions(runtimes=("litert", "onnxruntime"), runs=1))
-heavy = ("tensorflow", "onnx", "onnxruntime", "ai_edge_litert", "openvino")
+heavy = ("tensorflow", "onnxruntime", "ai_edge_litert", "openvino")
 print(len(report.results), [name for name in heavy if name in sys.modules])
 """
     command = [sys.executable, "-c", program, str(folder / "small.tflite"), str(folder / "small.onnx")]
@@ -170,9 +170,12 @@ def test_turns_are_mirrored(folder: Path, made_up: Callable[..., Processes]) -> 
     processes = made_up()
     forth = ["small.onnx", "small.tflite"]
     bench([folder / name for name in forth], BenchOptions(runtimes=USUAL, runs=320))
-    assert processes.started == forth * 10
     back = forth[::-1]
-    assert processes.asked == [*[*forth, *back] * 4, *[*back, *forth] * 4] * 5
+    assert processes.started == [*forth, *back] * 5
+    asked = [tuple(processes.asked[at : at + 4]) for at in range(0, len(processes.asked), 4)]
+    assert len(asked) == 10 * 4
+    assert set(asked) == {(*forth, *back), (*back, *forth)}
+    assert 10 < asked.count((*forth, *back)) < 30, "neither is the rule"
 
 
 @pytest.mark.parametrize(
@@ -312,7 +315,7 @@ def test_two_files_say_nothing_of_the_machine() -> None:
 def test_self_check_times_a_file_against_itself(folder: Path, made_up: Callable[..., Processes]) -> None:
     processes = made_up(spread=0.01)
     assert self_check(folder / "small.onnx").noisy is False
-    assert processes.started == ["small.onnx"] * 20
+    assert processes.started == ["small.onnx"] * 40
 
 
 def test_self_check_is_patient_with_a_machine_that_does_not_tell(
