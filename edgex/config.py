@@ -2,15 +2,19 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from edgex.config_file import ConfigFile
+from edgex.preprocess import LARGEST_SIDE
 from edgex.strict_toml import StrictModel, validated
 
 PATH_KEYS = {"model": "demo", "calib": "digits", "data": "digits", "train": "digits", "output": ""}
 """Keys whose value is a path, and the word that may stand there instead for what ships with edgex."""
+
+Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Config(StrictModel):
@@ -25,8 +29,8 @@ class Config(StrictModel):
     jetpack: str | None = None
     output: str | None = None
     calib: str | None = None
-    calib_count: PositiveInt | None = None
-    calib_seed: NonNegativeInt | None = None
+    calib_count: Count | None = None
+    calib_seed: Seed | None = None
     method: str | None = None
     budget: float | None = None
     cross_layer: bool | None = None
@@ -40,27 +44,28 @@ class Config(StrictModel):
     sparsity: PositiveFloat | None = None
     prune_latency: PositiveFloat | None = None
     importance: str | None = None
-    prune_steps: PositiveInt | None = None
-    prune_epochs: PositiveInt | None = None
+    prune_steps: Count | None = None
+    prune_epochs: Count | None = None
     mode: Literal["ptq", "qat"] | None = None
     train: str | None = None
-    epochs: PositiveInt | None = None
-    batch: PositiveInt | None = None
-    learning_rate: PositiveFloat | None = None
+    epochs: Count | None = None
+    batch: Count | None = None
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
     augment: str | None = None
-    train_seed: NonNegativeInt | None = None
+    train_seed: Seed | None = None
     preprocess: str | None = None
     resize: str | None = None
-    input_size: PositiveInt | None = None
-    max_bad: NonNegativeInt | None = None
-    threads: PositiveInt | None = None
-    seconds: PositiveFloat | None = None
+    input_size: Annotated[int, Field(gt=0, le=LARGEST_SIDE)] | None = None
+    max_bad: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
+    threads: Annotated[int, Field(gt=0, le=1024)] | None = None
+    seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     max_drop: NonNegativeFloat | None = None
     max_class_drop: NonNegativeFloat | None = None
     min_agreement: NonNegativeFloat | None = None
     max_latency_ms: NonNegativeFloat | None = None
     min_speedup: NonNegativeFloat | None = None
     max_size_mb: NonNegativeFloat | None = None
+    baseline_accuracy: NonNegativeFloat | None = None
 
 
 def read_config(file: ConfigFile) -> Config:

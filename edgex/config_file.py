@@ -71,6 +71,7 @@ calib = "calib"        # images for calibration: a folder, a .zip, an .npz; "dig
 #: max_latency_ms = 20   # median at batch 1
 #: min_speedup = 1.5     # over the float model
 #: max_size_mb = 30      # millions of bytes
+#: baseline_accuracy = 85 # percent that the float model is known to get right
 """
 """What ``edgex init`` writes."""
 
@@ -122,7 +123,7 @@ def _in_folder(folder: Path) -> ConfigFile | None:
         return ConfigFile(file, "", read_toml(file))
     file = folder / "pyproject.toml"
     if file.is_file():
-        document = read_toml(file).get("tool", {})
-        if "edgex" in document:
-            return ConfigFile(file, "tool.edgex", document["edgex"])
+        tools = read_toml(file).get("tool")
+        if isinstance(tools, dict) and "edgex" in tools:
+            return ConfigFile(file, "tool.edgex", tools["edgex"])
     return None

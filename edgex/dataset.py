@@ -28,10 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex.errors import DataError, UsageError
+from edgex.npz_file import read_npz
 from edgex.parallel import ahead
 from edgex.preprocess import Pixels, Preprocessing
 from edgex.resources import digits_file
-from edgex.sources import Archive, Arrays, Folder, Listing, Source
+from edgex.sources import Archive, Arrays, Folder, Listing, Source, leads_out
 
 Role = Literal["calibration", "evaluation", "training"]
 
@@ -39,6 +40,9 @@ DIGITS_SPLITS: dict[Role, str] = {"calibration": "calibration", "evaluation": "t
 
 MAX_CLASSES = 100_000
 """Class indices above this are a mistake, such as a file number in the place of a label."""
+
+MOST_BYTES = 4 << 30
+"""Of the arrays in an npz, which is read whole."""
 
 SHOWN = 10
 """Images that a message names before it only counts."""
@@ -307,6 +311,12 @@ def _from_table(source: Source, table: Path) -> Dataset:
     except KeyError:
         raise DataError(f"{table} has no column 'path'.", fix="Begin it with the line: path,label") from None
     names = [name for name, _ in rows]
+    outside = [name for name in names if leads_out(name)]
+    if outside:
+        raise DataError(
+            f"{table} lists images outside of {source.path}: {_shortened(outside)}.",
+            fix=f"Give paths relative to {source.path}.",
+        )
     missing = [name for name in names if name not in source]
     if missing:
         raise DataError(
@@ -322,7 +332,10 @@ def _from_table(source: Source, table: Path) -> Dataset:
     if len(words) < len(rows):
         raise DataError(f"{table} has {len(rows) - len(words)} images without a label.", fix="Label all of them.")
     if all(word.isdecimal() for word in words):
-        labels = [int(word) for word in words]
+        try:
+            labels = [int(word) for word in words]
+        except ValueError as error:
+            raise DataError(f"{table} has a label of too many digits.", fix="Number the classes from 0.") from error
         class_names = _numbered_classes(table, max(labels))
     else:
         class_names = tuple(sorted(set(words)))
@@ -332,15 +345,18 @@ def _from_table(source: Source, table: Path) -> Dataset:
 
 
 def _from_arrays(path: Path) -> Dataset:
-    fix = "Save it with numpy.savez: x uint8 (images, height, width, 1 or 3), and y, one integer for each."
+    fix = (
+        "Save it with numpy.savez: x uint8 (images, height, width, 1 or 3), and y, one integer for each; or give the "
+        "images in a folder or zip, which is not read whole."
+    )
     try:
-        with np.load(path) as arrays:
-            x, y = arrays["x"], arrays.get("y")
-    except KeyError:
-        raise DataError(f"{path} has no array 'x'.", fix=fix) from None
-    except Exception as error:  # on damaged files numpy raises many kinds
+        arrays = read_npz(path, MOST_BYTES, ("x", "y"))
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}.", fix=fix) from error
-    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] not in (1, 3):
+    if "x" not in arrays:
+        raise DataError(f"{path} has no array 'x'.", fix=fix)
+    x, y = arrays["x"], arrays.get("y")
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] not in (1, 3) or 0 in x.shape[1:]:
         raise DataError(f"In {path}, x is {x.dtype} {x.shape}.", fix=fix)
     if y is None:
         return Dataset(Arrays(path, x), _numbered_items(len(x)))

@@ -65,6 +65,7 @@ def evaluate(
     runtime: str | None = None,
     python: Path | None = None,
     threads: int | None = None,
+    external_data: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[EvalResult]:
     """Run labelled images through model files. Memory does not grow with the number of images.
@@ -76,6 +77,7 @@ def evaluate(
         runtime: None for the usual one of each file.
         python: the interpreter that has the runtime; None for this one.
         threads: in all; None for the physical cores. The results do not depend on it.
+        external_data: an ``.onnx`` may keep weights in plain files beside itself.
         progress: called with images done and images in all.
 
     Raises:
@@ -84,7 +86,7 @@ def evaluate(
         ModelError: a file is no classifier, or its scores are not finite. EdgexError as
             :func:`edgex.runtime.open_runner`.
     """
-    with Crews(paths, runtime=runtime, python=python, threads=threads) as crews:
+    with Crews(paths, runtime=runtime, python=python, threads=threads, external_data=external_data) as crews:
         tallies = [_Tally(path, name) for path, name in zip(crews.paths, crews.runtimes, strict=True)]
         for batch in crews.scores(dataset, preprocessing):
             for tally, scores in zip(tallies, batch.scores, strict=True):
@@ -121,11 +123,18 @@ class Crews:
         runtime: str | None = None,
         python: Path | None = None,
         threads: int | None = None,
+        external_data: bool = False,
     ) -> None:
         self.paths = tuple(paths)
         threads = physical_cores() if threads is None else threads
         self._workers = max(1, min(threads, MAX_WORKERS))
-        self._open = partial(open_runner, runtime=runtime, threads=threads // self._workers, python=python)
+        self._open = partial(
+            open_runner,
+            runtime=runtime,
+            threads=threads // self._workers,
+            python=python,
+            external_data=external_data,
+        )
         self._stack = ExitStack()
         try:
             self._first = [self._enter(path) for path in paths]

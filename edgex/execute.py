@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from edgex.errors import ModelError
 from edgex.graph.ir import Array, Graph, Softmax
 from edgex.plan import QuantizationPlan
 from edgex.write.onnx import body_value, onnx_model
@@ -99,6 +100,7 @@ def open_network(graph: Graph, plan: QuantizationPlan | None, form: OnnxForm) ->
 
 def _open_session(model: "ModelProto") -> Callable[[list[str], dict[str, Array]], list[Any]]:
     import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -111,5 +113,16 @@ def _open_session(model: "ModelProto") -> Callable[[list[str], dict[str, Array]]
         # It would quantize the biases of a target that keeps them in float
         disabled_optimizers=["WeightBiasQuantization"],
     )
-    run: Callable[[list[str], dict[str, Array]], list[Any]] = session.run
+    name = model.graph.name
+
+    def run(names: list[str], feeds: dict[str, Array]) -> list[Any]:
+        try:
+            values: list[Any] = session.run(names, feeds)
+        except (Fail, RuntimeException) as error:  # above all where memory does not suffice
+            raise ModelError(
+                f"ONNX Runtime cannot compute {name}: {str(error).strip()}.",
+                fix="Use a machine with more memory, or smaller images with --input-size.",
+            ) from error
+        return values
+
     return run

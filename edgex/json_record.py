@@ -3,10 +3,11 @@
 import json
 import math
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from edgex.documents import read_json
 from edgex.errors import DataError
 
 
@@ -39,8 +40,8 @@ def read_record(file: Path, schema: str, kind: type[AnyRecord], fix: str) -> Any
             its figures contradict each other.
     """
     try:
-        document = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-        if not isinstance(document, dict) or document.get("schema") != schema:
+        document = read_json(file)
+        if document.get("schema") != schema:
             raise ValueError(f"it has not the schema {schema}")
         record = kind.model_validate(document)
         where = _difference(document, to_document(schema, record))
@@ -49,15 +50,11 @@ def read_record(file: Path, schema: str, kind: type[AnyRecord], fix: str) -> Any
         place = ".".join(map(str, first["loc"])) or "the whole"
         name = schema.partition("/")[0]
         raise DataError(f"{file} is no {name} document: {place!r}: {first['msg']}.", fix=fix) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{file} cannot be read: {error}.", fix=fix) from error
     if where is not None:
         raise DataError(f"{file} was changed: its {where!r} is not what follows from its counts.", fix=fix)
     return record
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"it holds {constant}, which is no measurement")
 
 
 def _difference(given: Any, expected: Any, where: str = "") -> str | None:

@@ -1,6 +1,5 @@
 """Accuracy and latency of artifacts, by what the directory they lie in says of them."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgex.dataset import check_disjoint, open_dataset
+from edgex.documents import read_json
 from edgex.errors import ModelError, OutputError
 from edgex.evaluate import EvalResult, evaluate
 from edgex.manifest import MANIFEST_NAME, Manifest, read_manifest
@@ -36,6 +36,7 @@ def evaluate_artifacts(
     runtime: str | None = None,
     python: Path | None = None,
     threads: int | None = None,
+    external_data: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Evaluate model files on labelled images, each preprocessed as its manifest says.
@@ -56,18 +57,28 @@ def evaluate_artifacts(
         check_disjoint(images_seen(directory), dataset)
     groups: dict[Preprocessing, list[Path]] = {}
     for path in paths:
-        groups.setdefault(_preprocessing(path, preprocess, resize, runtime, python), []).append(path)
+        declared = _preprocessing(path, preprocess, resize, runtime, python, external_data)
+        groups.setdefault(declared, []).append(path)
     results = {
         result.path: result
         for preprocessing, group in groups.items()
         for result in evaluate(
-            group, dataset, preprocessing, runtime=runtime, python=python, threads=threads, progress=progress
+            group,
+            dataset,
+            preprocessing,
+            runtime=runtime,
+            python=python,
+            threads=threads,
+            external_data=external_data,
+            progress=progress,
         )
     }
     return Evaluation(tuple(results[path] for path in paths), tuple(data_warnings(dataset)))
 
 
-def image_feeds(paths: Sequence[Path], data: str | Path, *, python: Path | None = None) -> dict[Path, NDArray[Any]]:
+def image_feeds(
+    paths: Sequence[Path], data: str | Path, *, python: Path | None = None, external_data: bool = False
+) -> dict[Path, NDArray[Any]]:
     """The first image of a dataset for each file, as a batch of one in the type that the file takes.
 
     Raises:
@@ -76,9 +87,9 @@ def image_feeds(paths: Sequence[Path], data: str | Path, *, python: Path | None 
     dataset = open_dataset(data, role="calibration")
     feeds = {}
     for path in paths:
-        preprocessing = _preprocessing(path, None, None, None, python)
+        preprocessing = _preprocessing(path, None, None, None, python, external_data)
         _, images = next(dataset.batches(preprocessing, batch=1, workers=1))
-        with open_runner(path, threads=1, python=python) as runner:
+        with open_runner(path, threads=1, python=python, external_data=external_data) as runner:
             feeds[path] = runner.to_input(images)
     return feeds
 
@@ -92,13 +103,18 @@ def _manifest(path: Path) -> Manifest | None:
 
 
 def _preprocessing(
-    path: Path, scale: Scale | None, resize: Resize | None, runtime: str | None, python: Path | None
+    path: Path,
+    scale: Scale | None,
+    resize: Resize | None,
+    runtime: str | None,
+    python: Path | None,
+    external_data: bool,
 ) -> Preprocessing:
     manifest = _manifest(path)
     if manifest is not None:
         declared = Preprocessing.from_json(manifest.preprocessing, str(path.parent / MANIFEST_NAME))
     else:
-        with open_runner(path, runtime=runtime, threads=1, python=python) as runner:
+        with open_runner(path, runtime=runtime, threads=1, python=python, external_data=external_data) as runner:
             shape = runner.input_shape
         if len(shape) != 3 or shape[2] not in (1, 3):
             raise ModelError(
@@ -123,6 +139,6 @@ def _hashes(path: Path, hashes: Callable[[Any], set[str]]) -> set[str]:
     if not path.is_file():
         return set()
     try:
-        return hashes(json.loads(path.read_text(encoding="utf-8")))
+        return hashes(read_json(path))
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise OutputError(f"{path} cannot be read: {error}.", fix="Write it anew with edgex quantize.") from error

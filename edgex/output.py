@@ -1,19 +1,28 @@
 """Output directories, and files written into one later, appear whole or not at all.
 
-The work happens in a hidden directory beside, ``.NAME.PID.partial``, under a lock that the operating system lets go
-when its holder dies, however it dies. At the end the files are forced to disk and the directory is renamed into
-place; the one it replaces stands aside as ``.NAME.previous`` until that has worked. Between these two renames a kill
-leaves only the latter, and the next run puts it back.
+The work happens beside, under another name: ``.NAME.partial`` is to be the directory ``NAME``, ``.partial.NAME`` the
+file, by whose ending runtimes go. At the end all is forced to disk and renamed. A directory changes places with the one
+that it replaces, in one step where the system has one for that; elsewhere the old one stands aside as
+``.NAME.previous`` for a moment, and a kill in that moment leaves only this, which the next run puts back.
+
+Who writes holds a lock that the operating system lets go when its holder dies, however it dies. So what is there and
+not held is what a killed run left, and the next run into the same place clears it.
 """
 
+import ctypes
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from edgex.errors import OutputError
 from edgex.manifest import MANIFEST_NAME, read_manifest
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+"""What renameat2(2) takes."""
 
 
 @contextmanager
@@ -24,20 +33,18 @@ def replace_directory(path: Path) -> Iterator[Path]:
     be replaced later.
 
     Raises:
-        OutputError: before the block, if the parent is missing or cannot be written, if ``path`` exists and edgex did
-            not write it, or if another process works on it (names its PID); after it, if the disk refuses.
+        OutputError: before the block, as :func:`locked`, or if ``path`` exists and edgex did not write it; after it,
+            if the disk refuses.
     """
     target = path.resolve()
-    if not target.parent.is_dir():
-        raise OutputError(f"{path} cannot be written: its folder {path.parent} does not exist.", fix="Make it first.")
-    with _refusals_of_the_disk(path), locked(path):
-        _recover(target)
+    with locked(path), _refusals_of_the_disk(path):
+        work = target.with_name(f".{target.name}.partial")
+        _recover(work, target)
         _refuse_foreign(path, target)
-        work = target.with_name(f".{target.name}.{os.getpid()}.partial")
         work.mkdir()
         try:
             yield work
-            _swap(work, target)
+            _move_in(work, target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
@@ -47,24 +54,100 @@ def replace_files(files: Sequence[Path]) -> Iterator[list[Path]]:
     """Names to write to, which take the place of ``files``, one after the other, when the block has ended well.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: before the block, if a folder is missing or cannot be written, or another process writes the same
+            file; after it, if the disk refuses.
     """
-    partials = [file.parent / f".{os.getpid()}.{file.name}" for file in files]
-    try:
-        for partial in partials:
-            partial.touch()  # a runtime would not say why it cannot write
+    with _refusals_of_the_disk(files[0]), ExitStack() as stack:
+        partials = [stack.enter_context(_partial(file)) for file in files]
         yield partials
-        for partial, file in zip(partials, files, strict=True):
-            _flush(partial)
-            partial.replace(file)
-    except OSError as error:
-        raise OutputError(
-            f"{files[0]} cannot be written: {error.strerror or error}.", fix="Check the path and its permissions."
-        ) from error
-    finally:
         for partial in partials:
-            with suppress(OSError):
-                partial.unlink()
+            _flush(partial)
+        for partial, file in zip(partials, files, strict=True):
+            partial.replace(file)
+        for folder in {file.parent for file in files}:
+            _flush(folder)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of an output, which is a directory or a file.
+
+    Raises:
+        OutputError: its folder is missing or cannot be written, or another process holds the lock; names its PID.
+    """
+    target = path.resolve()
+    if not target.parent.is_dir():
+        raise OutputError(f"{path} cannot be written: its folder {path.parent} does not exist.", fix="Make it first.")
+    lock_file = target.with_name(f".{target.name}.lock")
+    with ExitStack() as stack:
+        with _refusals_of_the_disk(path):
+            try:
+                descriptor = stack.enter_context(_held(lock_file))
+            except BlockingIOError:
+                raise _in_use(path, _holder(lock_file)) from None
+            stack.callback(_remove, lock_file)  # while it is held: whoever opened it already finds it gone
+            os.truncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
+        yield
+
+
+@contextmanager
+def _held(file: Path) -> Iterator[int]:
+    """A descriptor of a file, made if need be, that no other process holds. BlockingIOError if one does.
+
+    The lock belongs to the descriptor, and so goes with the process: flock(2).
+    """
+    while True:
+        # What lies there may come from anywhere, and must not lead elsewhere
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, file):  # its last holder may just have removed or renamed it
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _partial(file: Path) -> Iterator[Path]:
+    """The name of a file while it is not whole; empty, and no other process has it."""
+    partial = file.with_name(f".partial.{file.name}")
+    with ExitStack() as stack:
+        try:
+            descriptor = stack.enter_context(_held(partial))
+        except BlockingIOError:
+            raise _in_use(file, "another process") from None
+        os.truncate(descriptor, 0)
+        try:
+            yield partial
+        finally:
+            if _is_at(descriptor, partial):  # it has not been renamed
+                _remove(partial)
+
+
+def _is_at(descriptor: int, file: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), file.lstat())
+    return False
+
+
+def _in_use(path: Path, who: str) -> OutputError:
+    return OutputError(f"{path} is being written by {who}.", fix="Wait for it to end, or choose another place.")
+
+
+def _holder(lock_file: Path) -> str:
+    """Who holds a lock, as far as it has said so."""
+    with suppress(OSError):
+        if number := lock_file.read_text(encoding="ascii"):
+            return f"process {number}"
+    return "another process"
+
+
+def _remove(file: Path) -> None:
+    """If the disk allows."""
+    with suppress(OSError):
+        file.unlink()
 
 
 @contextmanager
@@ -75,47 +158,14 @@ def _refusals_of_the_disk(path: Path) -> Iterator[None]:
         culprit = f" ({error.filename})" if error.filename else ""
         raise OutputError(
             f"{path} cannot be written: {error.strerror or error}{culprit}.",
-            fix="Make room, or choose another directory with -o.",
+            fix="Make room, see to the permissions there, or choose another place.",
         ) from error
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of an output directory. OutputError if another process does; names its PID."""
-    from filelock import FileLock, Timeout
-
-    target = path.resolve()
-    lock_file = target.with_name(f".{target.name}.lock")
-    lock = FileLock(lock_file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        holders = [leftover.name.split(".")[-2] for leftover in _partials(target)]
-        who = f"process {holders[0]}" if holders else "another process"
-        raise OutputError(
-            f"{path} is being written by {who}.", fix="Wait for it to end, or choose another directory with -o."
-        ) from None
-    try:
-        yield
-    finally:
-        lock_file.unlink(missing_ok=True)  # while it is held: whoever opened it already finds it gone and retries
-        lock.release()
-
-
-def _partials(target: Path) -> list[Path]:
-    """Temporary directories of runs into ``target``: of the one that holds the lock, or of killed ones."""
-    prefix = f".{target.name}."
-    return [
-        entry
-        for entry in target.parent.iterdir()
-        if entry.name.startswith(prefix) and entry.name[len(prefix) :].removesuffix(".partial").isdecimal()
-    ]
-
-
-def _recover(target: Path) -> None:
+def _recover(work: Path, target: Path) -> None:
     """Clear away what a killed run left, and put back what it had moved aside."""
-    for leftover in _partials(target):
-        shutil.rmtree(leftover)
+    if work.exists():
+        shutil.rmtree(work)
     previous = _previous(target)
     if previous.is_dir():
         if target.exists():
@@ -145,20 +195,37 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _swap(work: Path, target: Path) -> None:
+def _move_in(work: Path, target: Path) -> None:
+    """Rename a directory into place; the one that it replaces has its name then."""
     for path in (*work.iterdir(), work):
         _flush(path)  # before the rename, so that the name never arrives without the content
+    if not target.exists():
+        work.rename(target)
+    elif not _exchange(work, target):
+        _exchange_by_steps(work, target)
+    _flush(target.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two directories change names, at once; False where the system or the disk cannot, or refuses."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except AttributeError:
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    return bool(renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0)
+
+
+def _exchange_by_steps(work: Path, target: Path) -> None:
     previous = _previous(target)
     try:
-        if target.exists():
-            target.rename(previous)
+        target.rename(previous)
         work.rename(target)
     except BaseException:
         if previous.exists() and not target.exists():
             previous.rename(target)
         raise
-    _flush(target.parent)
-    shutil.rmtree(previous, ignore_errors=True)
+    previous.rename(work)
 
 
 def _previous(target: Path) -> Path:

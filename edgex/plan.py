@@ -20,12 +20,14 @@ plan: who wants a smaller scale clips the kernel, who wants other roundings puts
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgex.errors import UsageError
+from edgex.documents import parse_json, read_text
+from edgex.errors import ModelError, UsageError
 from edgex.graph.ir import (
     Array,
     AveragePool2D,
@@ -44,7 +46,12 @@ WeightBits = Literal[4, 8]
 
 PLAN_SCHEMA = "edgex.plan/1"
 SMALLEST_SCALE = np.float32(1e-10)
-"""Below this a scale says that the tensor is constant zero; it keeps scales normal, positive and invertible."""
+"""Below this a scale says that the tensor is constant zero; it keeps scales normal, positive and invertible, and so is
+the product of two, which is the scale of a bias."""
+
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
+
+REPAIR = "Write it anew with edgex quantize."
 
 TIED_OPS = (MaxPool2D, AveragePool2D, GlobalMaxPool, Pad, Crop, Flatten, Reshape, Concat)
 """Operations that only move or compare bytes, so that inputs and output must share one scale (TFLite's quantization
@@ -135,35 +142,47 @@ class QuantizationPlan:
         """The inverse of :meth:`to_json`.
 
         Raises:
-            UsageError: not a plan, or a range is not finite.
+            UsageError: not a plan, or a range is none of float32 that spans zero.
         """
-        fix = "Write it anew with edgex quantize."
         try:
-            document = json.loads(text)
+            document = parse_json(text)
             if document["schema"] != PLAN_SCHEMA:
-                raise UsageError(f"{source} has the schema {document['schema']!r}, not {PLAN_SCHEMA!r}.", fix=fix)
+                raise UsageError(f"{source} has the schema {document['schema']!r}, not {PLAN_SCHEMA!r}.", fix=REPAIR)
             ranges = {str(name): Range(float(low), float(high)) for name, (low, high) in document["ranges"].items()}
-            precisions = dict(document["precisions"].items())
+            precisions, calibration = dict(document["precisions"].items()), dict(document["calibration"].items())
             if not set(precisions.values()) <= set(get_args(Precision)):
                 raise ValueError(f"a precision is not one of {', '.join(get_args(Precision))}")
+            if not isinstance(calibration.get("equalized", []), list):
+                raise ValueError("its equalized tensors are no list")
             plan = cls(
                 scheme=document["scheme"],
                 ranges=ranges,
                 precisions=precisions,
                 ties=tuple(tuple(group) for group in document["ties"]),
-                calibration=document["calibration"],
+                calibration=calibration,
                 weight_bits=document.get("weight_bits", 8),  # earlier plans do not say
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UsageError(f"{source} is not a quantization plan: {error}.", fix=fix) from error
+            raise UsageError(f"{source} is not a quantization plan: {error}.", fix=REPAIR) from error
         if plan.scheme not in get_args(Scheme):
-            raise UsageError(f"{source} names the unknown scheme {plan.scheme!r}.", fix=fix)
+            raise UsageError(f"{source} names the unknown scheme {plan.scheme!r}.", fix=REPAIR)
         if plan.weight_bits not in get_args(WeightBits):
-            raise UsageError(f"{source} has weights of {plan.weight_bits!r} bits.", fix=fix)
-        bad = [name for name, span in ranges.items() if not (np.isfinite(span).all() and span.low <= 0 <= span.high)]
+            raise UsageError(f"{source} has weights of {plan.weight_bits!r} bits.", fix=REPAIR)
+        bad = [name for name, (low, high) in ranges.items() if not -LARGEST_FLOAT <= low <= 0 <= high <= LARGEST_FLOAT]
         if bad:
-            raise UsageError(f"{source} has ranges that are not finite or do not span zero: {', '.join(bad)}.", fix=fix)
+            raise UsageError(
+                f"{source} has ranges that are too large or do not span zero: {', '.join(bad)}.", fix=REPAIR
+            )
         return plan
+
+
+def read_plan(file: Path) -> QuantizationPlan:
+    """The plan in a file. UsageError if it cannot be read, and as of :meth:`QuantizationPlan.from_json`."""
+    try:
+        text = read_text(file)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {error}.", fix=REPAIR) from error
+    return QuantizationPlan.from_json(text, str(file))
 
 
 def quantization_parameters(span: Range, scheme: Scheme) -> QuantizationParameters:
@@ -195,11 +214,19 @@ def quantize_kernel(
         bits: of a weight.
 
     A channel of zeros, or one whose bias dwarfs its weights, gets a scale large enough for its int32 bias.
+
+    Raises:
+        ModelError: a bias is so large that its channel would need an infinite scale.
     """
     reduced = tuple(axis for axis in range(kernel.ndim) if axis not in axes)
     largest = np.abs(kernel).max(axis=reduced, keepdims=True)
     real_bias = np.zeros(largest.size, np.float32) if bias is None else bias
     floor = np.abs(real_bias).astype(np.float64) / (float(input_scale) * BIAS_LIMIT)
+    if floor.max() > LARGEST_FLOAT:
+        raise ModelError(
+            f"A bias of {np.abs(real_bias).max():g} cannot be quantized beside an input in steps of {input_scale:g}.",
+            fix="Keep its layer in float: --keep-float.",
+        )
     levels = weight_levels(bits)
     scales = np.maximum(largest / np.float32(levels), SMALLEST_SCALE)
     scales = np.maximum(scales, floor.astype(np.float32).reshape(scales.shape))

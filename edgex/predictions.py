@@ -4,7 +4,6 @@ A row is an image. Numpy's ``.npz``, compressed: 4,000 images and five models ta
 """
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex.documents import parse_json
 from edgex.errors import DataError
+from edgex.npz_file import read_npz
 
 PREDICTIONS_NAME = "predictions.npz"
 PREDICTIONS_SCHEMA = "edgex.predictions/1"
@@ -122,29 +123,33 @@ def load_predictions(file: Path) -> Predictions:
     """
     fix = "Write it anew with edgex validate."
     try:
-        with zipfile.ZipFile(file) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
-                raise ValueError(f"it holds more than {MOST_BYTES >> 20} MiB")
-        with np.load(file, allow_pickle=False) as arrays:
-            about = json.loads(arrays["about"].tobytes())
-            if about.pop("schema") != PREDICTIONS_SCHEMA:
-                raise ValueError(f"its schema is not {PREDICTIONS_SCHEMA}")
-            for key in ("class_names", "names", "models"):
-                about[key] = tuple(map(str, about[key]))
-            of = {
-                model: ModelPredictions(*(arrays[f"{column}.{index}"] for column in COLUMNS))
-                for index, model in enumerate(about["models"])
-            }
-            found = Predictions(About(**about), arrays["hashes"], arrays["labels"], arrays["signal"], of)
+        arrays = read_npz(file, MOST_BYTES)
+        about = _about(parse_json(arrays["about"].tobytes().decode()))
+        of = {
+            model: ModelPredictions(*(arrays[f"{column}.{index}"] for column in COLUMNS))
+            for index, model in enumerate(about.models)
+        }
+        found = Predictions(about, arrays["hashes"], arrays["labels"], arrays["signal"], of)
         _check(found)
-    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{file} holds no predictions that can be read: {error}.", fix=fix) from error
     return found
+
+
+def _about(document: dict[str, Any]) -> About:
+    """What a JSON object says. ValueError, LookupError, TypeError or AttributeError if it is no such thing."""
+    if document.pop("schema") != PREDICTIONS_SCHEMA:
+        raise ValueError(f"its schema is not {PREDICTIONS_SCHEMA}")
+    names = {key: tuple(map(str, document[key])) for key in ("class_names", "names", "models")}
+    unreadable = {name: str(why) for name, why in document["unreadable"].items()}
+    return About(**{**document, **names, "unreadable": unreadable})
 
 
 def _check(found: Predictions) -> None:
     """ValueError if columns do not fit each other, or hold what cannot be."""
     images, classes = len(found.about.names), len(found.about.class_names)
+    if not isinstance(found.about.seen, int) or found.about.seen < images:
+        raise ValueError(f"it has {images} images of {found.about.seen!r}")
     kept = min(BEST, classes)
     expected = [(found.hashes, (images, 32), "u1"), (found.labels, (images,), "i4"), (found.signal, (images,), "f4")]
     for model in found.of.values():

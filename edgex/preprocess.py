@@ -32,6 +32,9 @@ IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 CAFFE_MEAN_BGR = np.array([103.939, 116.779, 123.68], np.float32)
 
+LARGEST_SIDE = 4096
+"""Of what a model reads, in pixels; an image of that size takes 200 MB as float32."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -46,7 +49,8 @@ class Preprocessing:
             bilinear with half-pixel centres, and average over the source's area when they shrink.
 
     Raises:
-        UsageError: an unknown mode, a size that is not positive, or a gray image with a scale defined on RGB.
+        UsageError: an unknown mode, a size that is not positive or over :data:`LARGEST_SIDE`, or a gray image with a
+            scale defined on RGB.
     """
 
     size: tuple[int, int]
@@ -58,9 +62,10 @@ class Preprocessing:
         _expect_one_of("scale", self.scale, get_args(Scale))
         _expect_one_of("resize", self.resize, get_args(Resize))
         _expect_one_of("channels", self.channels, (1, 3))
-        if len(self.size) != 2 or not all(isinstance(side, int) and side > 0 for side in self.size):
+        if len(self.size) != 2 or not all(isinstance(side, int) and 0 < side <= LARGEST_SIDE for side in self.size):
             raise UsageError(
-                f"Preprocessing has the size {self.size!r}.", fix="Give height and width, two positive integers."
+                f"Preprocessing has the size {self.size!r}.",
+                fix=f"Give height and width, two integers from 1 to {LARGEST_SIDE}.",
             )
         if self.channels == 1 and self.scale in ("imagenet", "caffe"):
             raise UsageError(

@@ -3,6 +3,7 @@
 Counts are the truth; shares and bounds in the file are for its readers, and must be what follows from the counts.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,8 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, computed
 
 from edgex.comparison import Comparison
 from edgex.json_record import Record, read_record, to_document, to_json
-from edgex.proportions import wilson_interval
+from edgex.manifest import LONGEST_NAME
+from edgex.proportions import MOST_IMAGES, wilson_interval
 from edgex.records import ArtifactFormat, ArtifactPrecision
 
 REPORT_NAME = "report.json"
@@ -79,7 +81,7 @@ class FileFigures(Record):
     bytes: PositiveInt
     sha256: str
     runtime: str
-    images: PositiveInt
+    images: Annotated[PositiveInt, Field(le=MOST_IMAGES)]
     hits: NonNegativeInt
     hits5: NonNegativeInt
     calibration_error: Share
@@ -90,6 +92,8 @@ class FileFigures(Record):
     def _adds_up(self) -> "FileFigures":
         if not self.hits <= self.hits5 <= self.images:
             raise ValueError(f"the hits of {self.name!r} do not add up")
+        if len(os.fsencode(Path(self.name).name)) > LONGEST_NAME:
+            raise ValueError("its name is longer than that of a file can be")
         return self
 
     @computed_field  # type: ignore[prop-decorator]

@@ -6,7 +6,6 @@ be read from several threads.
 
 import threading
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,6 +17,12 @@ from edgex.preprocess import Pixels
 
 MAX_BYTES = 256 * 2**20
 """Of one image file; more than its pixels at :data:`edgex.images.MAX_PIXELS` would take raw."""
+
+DEEPEST = 100
+"""Folders inside each other, with the image in the innermost."""
+
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Those that unpack in little memory; an LZMA stream may ask for 4 GiB, a bzip2 one unpacks whole."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,10 @@ class Folder:
     path: Path
 
     def __contains__(self, name: str) -> bool:
-        return (self.path / name).is_file()
+        try:
+            return (self.path / name).is_file()
+        except OSError:  # the name is too long for a file
+            return False
 
     def content(self, name: str) -> bytes:
         file = self.path / name
@@ -90,7 +98,7 @@ class Archive:
     """Image files in a zip archive.
 
     Raises:
-        DataError: not a zip archive, or a member's name leads out of it, or an image is implausibly large.
+        DataError: not a zip archive, or a member's name leads out of it, or is empty or implausibly deep.
     """
 
     def __init__(self, path: Path) -> None:
@@ -98,28 +106,29 @@ class Archive:
         self._lock = threading.Lock()
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except Exception as error:  # on damaged bytes zipfile raises many kinds
             raise DataError(f"{path} is not a readable zip archive: {error}.", fix="Make it again.") from error
-        self._members = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
-        for name, info in self._members.items():
-            if name.startswith("/") or ".." in PurePosixPath(name).parts:
-                raise DataError(f"{path} has a member named {name!r}, which leads out of it.", fix="Make it again.")
-            if is_image(name) and info.file_size > MAX_BYTES:
-                raise DataError(
-                    f"{path} has an image {name!r} of {info.file_size:,} bytes; the limit is {MAX_BYTES:,}.",
-                    fix="Take it out, or make it smaller.",
-                )
+        for name in self._zip.namelist():
+            if not name or leads_out(name):
+                raise DataError(f"{path} has a member named {name!r}, which lies nowhere in it.", fix="Make it again.")
+            if len(PurePosixPath(name).parts) > DEEPEST + 1:
+                raise DataError(f"{path} has a member in more than {DEEPEST} folders.", fix="Make it again.")
+        self._members = {member.filename: member for member in self._zip.infolist() if not member.is_dir()}
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
 
     def content(self, name: str) -> bytes:
+        member = self._members[name]
+        if member.file_size > MAX_BYTES:
+            raise DataError(f"{name}: larger than {MAX_BYTES:,} bytes")
+        if member.compress_type not in COMPRESSIONS:
+            raise DataError(f"{name}: not compressed by deflate")
         try:
-            with self._lock:
-                return self._zip.read(self._members[name])
-        # In order: a wrong checksum, a damaged stream, a password, an unknown compression, a disk that fails.
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
-            raise DataError(f"{name}: {error}") from error
+            with self._lock, self._zip.open(member) as stream:
+                return stream.read(member.file_size)  # and not all that there is, for a member may understate it
+        except Exception as error:  # on damaged bytes zipfile and zlib raise many kinds
+            raise DataError(f"{name}: {str(error) or type(error).__name__}") from error
 
     def image(self, name: str) -> DecodedImage:
         return decode(self.content(name), name)
@@ -159,12 +168,19 @@ class Arrays:
         return DecodedImage(self.pixels[int(name)])
 
 
+def leads_out(name: str) -> bool:
+    """Whether a name is that of a file elsewhere."""
+    return name.startswith("/") or ".." in PurePosixPath(name).parts
+
+
 def _hidden(part: str) -> bool:
     return part.startswith(".") or part == "__MACOSX"
 
 
 def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[tuple[Path, str]]:
     """Everything below a folder, each with its kind: image, folder, or ignored."""
+    if len(above) > DEEPEST:
+        raise DataError(f"{folder} lies in more than {DEEPEST} folders.", fix="Move its images up.")
     above = (*above, folder.resolve())
     try:
         entries = sorted(folder.iterdir())

@@ -1,17 +1,25 @@
 """The content of TOML files as frozen models that refuse what they don't know, in words a user can act on."""
 
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from edgex.errors import UsageError
 
 
 class StrictModel(BaseModel):
-    """Base of everything read from TOML: frozen, unknown keys refused."""
+    """Base of everything read from TOML: frozen, unknown keys refused, numbers finite, text without null characters."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _without_null(cls, value: object) -> object:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("which has a null character")
+        return value
 
 
 Model = TypeVar("Model", bound=StrictModel)
@@ -37,7 +45,7 @@ def validated(model: type[Model], document: dict[str, Any], file: Path, table: s
                     faults.append(f"{key} is missing")
                 case _:
                     reason = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
-                    faults.append(f"{key} is {fault['input']!r}, {reason}")
+                    faults.append(f"{key} is {shortened(fault['input'])}, {reason}")
         message = "; ".join(dict.fromkeys(faults))
         raise UsageError(f"{file}: {message}.", fix=" ".join(dict.fromkeys(fixes)) or "Correct the file.") from error
 

@@ -6,6 +6,7 @@ tables of keys that take the place of the general ones: ``[arch.arm]`` is chosen
 machine that builds.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,9 @@ from edgex.toml_file import read_toml
 
 VARIANTS = ("arch", "jetpack")
 """Keys that are tables of variants in the file, and the variant chosen in the profile."""
+
+WRITTEN = tuple(map(ArtifactKind.parse, ("int8.onnx", "int8.tflite", "fp16.onnx", "fp32.onnx", "fp32.tflite")))
+"""The artifacts that a target can ask for; int8 ones are called mixed where layers are left in float."""
 
 
 class OnnxRules(StrictModel):
@@ -32,7 +36,7 @@ class OnnxRules(StrictModel):
     """
 
     opset: int = Field(ge=13, le=24)  # the first that quantizes per channel, and the last that edgex writes
-    opset_limit: PositiveInt | None = None
+    opset_limit: int | None = Field(default=None, ge=13)
     activation_type: Literal["uint8", "int8"]
     bias: Literal["int32", "float"]
     operators: tuple[str, ...] | None = None
@@ -48,7 +52,10 @@ class Board(StrictModel):
 
 
 def _kind(value: object) -> ArtifactKind:
-    return ArtifactKind.parse(str(value))
+    kind = ArtifactKind.parse(str(value))
+    if kind not in WRITTEN:
+        raise ValueError(f"edgex writes {', '.join(map(str, WRITTEN))}")
+    return kind
 
 
 class TargetProfile(StrictModel):
@@ -81,6 +88,13 @@ class TargetProfile(StrictModel):
     board: Board | None = None
     arch: str | None = None
     jetpack: str | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _no_path(cls, name: str) -> str:
+        if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+            raise ValueError("folders are named after it: at most 100 letters, digits and the signs . - _")
+        return name
 
     @field_validator("artifacts")
     @classmethod

@@ -37,6 +37,9 @@ def test_a_file_here_is_read(project: Path) -> None:
 def test_pyproject_is_read_if_it_has_the_table(project: Path) -> None:
     (project / "pyproject.toml").write_text("[tool.other]\nx = 1\n")
     assert load_config(project) is None
+    for odd in ("tool = 5", 'tool = ["edgex"]', 'tool = "edgex"'):
+        (project / "pyproject.toml").write_text(odd)
+        assert load_config(project) is None
     (project / "pyproject.toml").write_text("[tool.edgex]\nthreads = 2\n")
     assert load_config(project) == Config(threads=2)
     (project / "edgex.toml").write_text("threads = 3\n")
@@ -87,6 +90,30 @@ def test_words_and_names_are_no_paths(project: Path, monkeypatch: pytest.MonkeyP
         ("pyproject.toml", "[tool]\nedgex = 3", r"pyproject\.toml: tool\.edgex is 3, should be a "),
         ("edgex.toml", "jetpack = 6.2", r"edgex\.toml: jetpack is 6\.2, should be a valid string"),
         ("edgex.toml", "threads = 0", r"edgex\.toml: threads is 0, should be greater than 0"),
+        ("edgex.toml", "threads = 1000000", r"edgex\.toml: threads is 1000000, should be less than or equal to 1024"),
+        ("edgex.toml", "input_size = 100000", r"input_size is 100000, should be less than or equal to 4096"),
+        pytest.param(
+            "edgex.toml",
+            "calib_seed = 1" + "0" * 100,
+            r"calib_seed is 1000.*, should be less than",
+            id="a seed of 101 digits",
+        ),
+        pytest.param("edgex.toml", "max_drop = 1" + "0" * 400, r"max_drop is 1000.*", id="a number of 401 digits"),
+        ("edgex.toml", "seconds = inf", r"seconds is inf, should be a finite number"),
+        ("edgex.toml", "learning_rate = inf", r"learning_rate is inf, should be a finite number"),
+        ("edgex.toml", "max_drop = nan", r"max_drop is nan, should be a finite number"),
+        ("edgex.toml", "budget = -inf", r"budget is -inf, should be a finite number"),
+        ("edgex.toml", 'output = "a\\u0000"', r"output is 'a\\x00', which has a null character"),
+        pytest.param(
+            "edgex.toml",
+            "model = " + "[" * 10_000,
+            r"edgex\.toml is not TOML: it is nested too deeply",
+            id="lists without end",
+        ),
+        pytest.param(
+            "edgex.toml", "model = " + "[" * 90 + "]" * 90, r"model is \[\[\[\[\[\[\[\.\.\.", id="lists in lists"
+        ),
+        pytest.param("edgex.toml", "#" * (2 << 20), r"edgex\.toml is not TOML: it has more than 1 MiB", id="2 MiB"),
         ("edgex.toml", "io = 'int4'", r"edgex\.toml: io is 'int4', should be 'float' or 'int8'"),
         ("edgex.toml", "model = ", r"edgex\.toml is not TOML: Invalid value \(at "),
         ("edgex.toml", "model = '\udcff'", r"edgex\.toml is not TOML: .*utf-8"),

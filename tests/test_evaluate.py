@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from graphs import tiny_xception
+from onnx import numpy_helper
 from PIL import Image
 
 from edgex.dataset import Dataset, open_dataset
@@ -139,10 +140,11 @@ def test_an_output_that_is_no_vector(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_nan_is_an_error_of_the_model(dataset: Dataset, tmp_path: Path) -> None:
-    graph = tiny_xception()
-    logits = graph["predictions"]
-    bias = np.where(np.arange(10) == 4, np.nan, logits.params["bias"]).astype(np.float32)
-    path = save(graph.rewrite({logits.name: [logits.with_params(bias=bias)]}), tmp_path / "sick.onnx")
+    model = onnx_model(tiny_xception())
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == "predictions.bias")
+    bias.CopyFrom(numpy_helper.from_array(np.full(10, np.nan, np.float32), bias.name))
+    path = tmp_path / "sick.onnx"
+    path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match=r"sick\.onnx gives scores that are not finite .* for 00"):
         evaluate([path], dataset, PREPROCESSING)
 

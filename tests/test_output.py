@@ -1,6 +1,7 @@
 """Output directories: whole or not at all, whatever happens."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 from outputs import fill_output
 
+from edgex import output
 from edgex.errors import OutputError
 from edgex.manifest import verify
-from edgex.output import replace_directory
+from edgex.output import locked, replace_directory
 
 NOBODY = 65534
 
@@ -29,6 +31,13 @@ def _names(folder: Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()}
 
 
+@pytest.fixture(params=["at once", "by steps"])
+def exchange(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How an old directory gives way to a new one: as Linux can, and as other systems do."""
+    if request.param == "by steps":
+        monkeypatch.setattr(output, "_exchange", lambda _one, _other: False)
+
+
 # The directory appears whole or not at all
 
 
@@ -42,6 +51,7 @@ def test_a_new_directory_appears_at_the_end(tmp_path: Path) -> None:
     assert _names(tmp_path) == {"out"}
 
 
+@pytest.mark.usefixtures("exchange")
 def test_an_old_one_of_ours_is_replaced_whole(tmp_path: Path) -> None:
     out = tmp_path / "out"
     _write(out, "old")
@@ -74,6 +84,7 @@ def test_names_of_any_kind(tmp_path: Path) -> None:
     assert verify(out) == []
 
 
+@pytest.mark.usefixtures("exchange")
 def test_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     _write(tmp_path / "disk" / "out", "old")
@@ -159,6 +170,28 @@ HOLDER = """
         time.sleep(60)
 """
 
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from edgex import output
+    from outputs import fill_output
+
+    def and_then_killed(function):
+        def call(*arguments):
+            function(*arguments)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call
+
+    step, out = sys.argv[1:]
+    if step == "exchange":
+        output._exchange = and_then_killed(output._exchange)
+    else:
+        output._exchange = lambda _one, _other: False
+        Path.rename = and_then_killed(Path.rename)
+    with output.replace_directory(Path(out)) as work:
+        fill_output(work, "new")
+"""
+
 
 @pytest.fixture
 def holder(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
@@ -178,6 +211,25 @@ def test_a_second_run_is_told_who_works_there(holder: "subprocess.Popen[str]", t
     assert holder.poll() is None
 
 
+def test_a_lock_is_its_holders_and_goes_with_it(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with locked(out):
+        assert (tmp_path / ".out.lock").read_text() == str(os.getpid())
+        with pytest.raises(OutputError, match=f"out is being written by process {os.getpid()}"), locked(out):
+            pytest.fail("two hold it")
+        assert _names(tmp_path) == {".out.lock"}
+    with locked(out):
+        pass
+    assert _names(tmp_path) == set()
+
+
+def test_a_lock_leads_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "letter").write_text("mine")
+    (tmp_path / ".out.lock").symlink_to(tmp_path / "letter")
+    _refused(tmp_path / "out", "out cannot be written: Too many levels of symbolic links")
+    assert (tmp_path / "letter").read_text() == "mine"
+
+
 def test_after_kill_9_the_old_one_is_whole_and_the_next_run_works(
     holder: "subprocess.Popen[str]", tmp_path: Path
 ) -> None:
@@ -190,16 +242,56 @@ def test_after_kill_9_the_old_one_is_whole_and_the_next_run_works(
     assert _names(tmp_path) == {"out"}
 
 
-def test_a_kill_between_the_two_renames_is_mended(tmp_path: Path) -> None:
-    _write(tmp_path / "out", "old")
-    (tmp_path / "out").rename(tmp_path / ".out.previous")
-    with pytest.raises(ValueError, match="stop"), replace_directory(tmp_path / "out"):
-        raise ValueError("stop")
-    assert (tmp_path / "out" / "m.int8.onnx").read_text() == "old"
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no renameat2")
+def test_linux_exchanges_two_directories_at_once(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "name").write_text(name)
+    assert output._exchange(tmp_path / "one", tmp_path / "other")
+    assert (tmp_path / "one" / "name").read_text() == "other"
+    assert (tmp_path / "other" / "name").read_text() == "one"
+
+
+def _killed_after(step: str, out: Path) -> None:
+    """Replace a directory in another process, which is killed right after a step of that."""
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), step, out], cwd=Path(__file__).parent)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_a_kill_in_the_exchange_leaves_a_whole_one(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _write(out, "old")
+    _killed_after("exchange", out)
+    assert (out / "m.int8.onnx").read_text() == "new"
+    assert verify(out) == []
+    assert _names(tmp_path) == {"out", ".out.partial", ".out.lock"}
+    _write(out, "newer")
+    assert (out / "m.int8.onnx").read_text() == "newer"
     assert _names(tmp_path) == {"out"}
 
 
-def test_the_old_one_stays_if_it_cannot_be_moved_aside(tmp_path: Path) -> None:
+def test_a_kill_between_two_steps_is_mended(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _write(out, "old")
+    _killed_after("rename", out)
+    assert _names(tmp_path) == {".out.previous", ".out.partial", ".out.lock"}
+    with pytest.raises(ValueError, match="stop"), replace_directory(out):
+        raise ValueError("stop")
+    assert (out / "m.int8.onnx").read_text() == "old"
+    assert _names(tmp_path) == {"out"}
+
+
+def test_a_kill_after_both_steps_is_tidied_up(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _write(out, "new")
+    shutil.copytree(out, tmp_path / ".out.previous")
+    _write(out, "newer")
+    assert (out / "m.int8.onnx").read_text() == "newer"
+    assert _names(tmp_path) == {"out"}
+
+
+def test_the_old_one_stays_if_it_cannot_be_moved_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "_exchange", lambda _one, _other: False)
     _write(tmp_path / "out", "old")
     with pytest.raises(OutputError, match="out cannot be written: Not a directory"):
         _write(tmp_path / "out", "new", lambda _: (tmp_path / ".out.previous").write_text("in the way"))

@@ -3,13 +3,14 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgex.errors import UsageError
+from edgex.errors import ModelError, UsageError
 from edgex.plan import (
     BIAS_LIMIT,
     SMALLEST_SCALE,
@@ -20,6 +21,7 @@ from edgex.plan import (
     WeightBits,
     quantization_parameters,
     quantize_kernel,
+    read_plan,
     weight_levels,
 )
 
@@ -157,12 +159,20 @@ def test_a_huge_bias_fits_into_int32(input_scale: float) -> None:
     assert quantized.bias * quantized.scales.astype(float) * input_scale == pytest.approx(bias, rel=1e-5)
 
 
+def test_a_bias_that_wants_an_infinite_scale_is_refused() -> None:
+    kernel, bias = np.ones((4, 2), np.float32), np.array([1.0, 3e38], np.float32)
+    assert np.isfinite(quantize_kernel(kernel, (1,), bias, np.float32(1e-3)).scales).all()
+    with pytest.raises(ModelError, match=r"3e\+38 cannot be quantized .* steps of 1e-10") as refusal:
+        quantize_kernel(kernel, (1,), bias, SMALLEST_SCALE)
+    assert "--keep-float" in refusal.value.fix
+
+
 # The plan
 
 
 PLAN = QuantizationPlan(
     "asymmetric",
-    {"image": Range(-1.0, 0.1), "conv": Range(0.0, float(np.float32(1 / 3))), "π": Range(-5e-324, 1.7e308)},
+    {"image": Range(-1.0, 0.1), "conv": Range(0.0, float(np.float32(1 / 3))), "π": Range(-5e-324, 3.4e38)},
     {"conv": "int8", "softmax": "float"},
     (("image", "conv"),),
     {"method": "average", "images": 3, "odd_images": [{"image": "a b.png", "factor": 180.25}]},
@@ -213,8 +223,14 @@ REFUSALS = {
     "a range of three": (changed(ranges={"conv": [0, 1, 2]}), "is not a quantization plan"),
     "a range of words": (changed(ranges={"conv": ["a", "b"]}), "is not a quantization plan"),
     "ranges as a list": (changed(ranges=[1]), "is not a quantization plan"),
-    "an infinite range": (changed(ranges={"conv": [0, math.inf]}), "do not span zero: conv"),
-    "a range that is no number": (changed(ranges={"conv": [math.nan, 1]}), "do not span zero: conv"),
+    "an infinite range": (changed(ranges={"conv": [0, math.inf]}), "holds Infinity"),
+    "a range that is no number": (changed(ranges={"conv": [math.nan, 1]}), "holds NaN"),
+    "a range beyond float32": (changed(ranges={"conv": [0, 1e39]}), "do not span zero: conv"),
+    "a range of which no float32 has the scale": (changed(ranges={"conv": [-1.7e308, 1.7e308]}), "are too large"),
+    "a range of integers without end": (changed(ranges={"conv": [0, 10**400]}), "integer of 401 digits"),
+    "nested without end": ("[" * 100_000, "nested too deeply"),
+    "a calibration that is none": (changed(calibration=[]), "is not a quantization plan"),
+    "layers that are none": (changed(calibration={"equalized": 5}), "equalized tensors are no list"),
     "a range without zero": (changed(ranges={"conv": [1, 2]}), "do not span zero: conv"),
     "another precision": (changed(precisions={"conv": "int4"}), "one of int8, float"),
     "a precision that is none": (changed(precisions={"conv": []}), "is not a quantization plan"),
@@ -232,3 +248,24 @@ def test_what_is_no_plan_is_refused(case: str) -> None:
         QuantizationPlan.from_json(text, "some/plan.json")
     assert refusal.value.message.startswith("some/plan.json")
     assert "edgex quantize" in refusal.value.fix
+
+
+def test_a_plan_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text(PLAN.to_json())
+    assert read_plan(file) == PLAN
+    file.write_bytes(b"\xff")
+    with pytest.raises(UsageError, match=r"plan\.json cannot be read") as refusal:
+        read_plan(file)
+    assert "edgex quantize" in refusal.value.fix
+
+
+@pytest.mark.parametrize("scheme", ["asymmetric", "symmetric"])
+@pytest.mark.parametrize("end", [0.0, 5e-324, 1e-45, 1e-38, 1.0, 3.4e38])
+def test_whatever_a_plan_says_its_scales_are_normal(scheme: Scheme, end: float) -> None:
+    """Of its tensors, and of the biases that are added to them."""
+    plan = replace(PLAN, scheme=scheme, ranges={"conv": Range(-end, end)})
+    scale, _ = QuantizationPlan.from_json(plan.to_json()).parameters("conv")
+    normal = np.finfo(np.float32)
+    assert normal.tiny <= scale <= normal.max
+    assert scale * SMALLEST_SCALE >= normal.tiny

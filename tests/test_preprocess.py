@@ -135,6 +135,8 @@ def test_json_round_trip():
     ("document", "message"),
     [
         ({"size": [8, 8], "sclae": "none"}, "unknown keys: sclae"),
+        ({"size": [8, 4097]}, "size"),
+        ({"size": [10**90, 8]}, "size"),
         ({"size": [8, 8], "scale": "tf"}, "unknown scale 'tf'"),
         ({"size": [8, 8], "resize": "squash"}, "unknown resize 'squash'"),
         ({"size": [8, 8], "channels": 4}, "unknown channels 4"),

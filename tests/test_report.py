@@ -64,6 +64,9 @@ EDITS: dict[str, tuple[tuple[str | int, ...], Any]] = {
     "classes in another order": (("data", "class_names"), [f"class {index}" for index in reversed(range(10))]),
     "an artifact twice": (("baseline", "name"), INT8),
     "a name with a folder": ((*ARTIFACT, "name"), "../net.int8.onnx"),
+    "a name longer than that of a file": (("baseline", "name"), "x" * 5000 + ".fp32.onnx"),
+    "a name in a file system that has no such": ((*ARTIFACT, "name"), "\udcff\ud800.int8.onnx"),
+    "counts beyond floats": (("data", "images"), 10**400),
     "an interval backwards": ((*ARTIFACT, "latency", "low_ms"), 12.0),
     "no latency": ((*ARTIFACT, "latency", "median_ms"), 0),
     "text for a number": (("baseline", "bytes"), "21200000"),
@@ -82,6 +85,18 @@ def test_edits_are_refused(file: Path, kind: str) -> None:
     edit(file, *path, value=value)
     with pytest.raises(DataError, match=r"report\.json"):
         read_report(file)
+
+
+def test_more_images_than_there_are_is_refused(tmp_path: Path) -> None:
+    """Bounds of counts take their time: not that of a number that someone wrote there."""
+    labels, baseline, other = outcome(images=1, hits=1, lost=0, gained=0, classes=1)
+    small = report(predictions(labels, {FLOAT: baseline, INT8: other}, class_names=["one"])).document()
+    file = tmp_path / "report.json"
+    for count in (10_000_001, 10**90):
+        text = json.dumps(small).replace('"images": 1', f'"images": {count}')
+        file.write_text(text)
+        with pytest.raises(DataError, match="less than or equal to 10000000"):
+            read_report(file)
 
 
 def test_edits_that_agree_with_each_other_are_refused(file: Path) -> None:

@@ -159,7 +159,17 @@ def test_fresh_does_all_again(done: Path) -> None:
     assert not kept.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b'{"schema": "edgex.stages/1", "stages": {"a": 1}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[]",
+        b'{"schema": "edgex.stages/1", "stages": {"a": 1}}',
+        pytest.param(b"[" * 100_000, id="lists without end"),
+    ],
+)
 def test_a_damaged_ledger_has_no_entries(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     file.write_bytes(content)
@@ -167,6 +177,14 @@ def test_a_damaged_ledger_has_no_entries(content: bytes, tmp_path: Path) -> None
     assert ledger.find("quantize", "key") is None
     ledger.keep("quantize", "key", [])
     assert Ledger(file, tmp_path).find("quantize", "key") is not None
+
+
+def test_a_file_that_can_have_no_such_name_is_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    for name in ("a\\u0000", "x" * 300):
+        entry = f'{{"quantize": {{"key": "key", "files": {{"{name}": "00"}}, "warnings": []}}}}'
+        file.write_text(f'{{"schema": "{LEDGER_SCHEMA}", "stages": {entry}}}')
+        assert Ledger(file, tmp_path).find("quantize", "key") is None
 
 
 def test_a_ledger_of_another_version_is_not_believed(done: Path) -> None:
@@ -194,7 +212,7 @@ def test_an_interrupted_run_goes_on_with_what_is_left(tmp_path: Path, digits_zip
 
 
 def test_one_run_at_a_time(done: Path) -> None:
-    with locked(ledger_file(done)), pytest.raises(OutputError, match="is being written by another process"):
+    with locked(ledger_file(done)), pytest.raises(OutputError, match=f"is being written by process {os.getpid()}"):
         run(recipe_in(done))
 
 
@@ -239,6 +257,9 @@ def keys_of_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tu
     yield "nothing", recipe_in(folder).quantize_key()
     (folder / "other.keras").write_bytes(demo_model().read_bytes())
     yield "name of the model", recipe_in(folder, model=folder / "other.keras").quantize_key()
+    with zipfile.ZipFile(folder / "other.keras", "a") as archive:
+        archive.comment = b"!"
+    yield "content of the model", recipe_in(folder, model=folder / "other.keras").quantize_key()
     yield "target", recipe_in(folder, target=load_target("cpu", arch="arm")).quantize_key()
     yield "options", recipe_in(folder, quantize=replace(FEW, io="int8")).quantize_key()
     training = recipe_in(folder, train="digits", quantize=replace(FEW, qat=TrainOptions()))

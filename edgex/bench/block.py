@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex.errors import UsageError
-from edgex.runtime import Worker
+from edgex.runtime import Limits, Worker
 from edgex.runtime.worker import Port
 
 WARM_SECONDS = 0.06
@@ -36,6 +36,7 @@ class Contender:
         input_size: height and width where the file leaves them open.
         feed: what it is run on, one array; None for random values of the right type.
         optional: nobody asked for this runtime by name, and the file has another.
+        external_data: an ``.onnx`` may keep weights in plain files beside itself.
     """
 
     path: Path
@@ -45,6 +46,12 @@ class Contender:
     input_size: int | None = None
     feed: NDArray[Any] | None = None
     optional: bool = False
+    external_data: bool = False
+
+    @property
+    def limits(self) -> Limits:
+        """What the file may use."""
+        return Limits(external_data=self.external_data)
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Entry:
     """
 
     def __init__(self, contender: Contender) -> None:
-        self._worker = Worker(contender.python)
+        self._worker = Worker(contender.python, contender.limits)
         try:
             described = self._worker.open(contender.path, contender.runtime, contender.threads)
             ports = [Port(**port) for port in described["inputs"]]
@@ -142,7 +149,8 @@ def _shape(contender: Contender, port: Port) -> tuple[int, ...]:
 
 def _random(random: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind == "f":
-        return random.uniform(-1.0, 1.0, shape).astype(dtype)
+        # Made in no wider type than needed, for inputs can be large
+        return (2 * random.random(shape, np.float32) - 1).astype(dtype, copy=False)
     # Wider integers are counts or indices, of which only small ones are sure to be valid
     low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype in (np.int8, np.uint8) else (0, 1)
-    return random.integers(low, high, shape, endpoint=True).astype(dtype)
+    return random.integers(low, high, shape, dtype.type, endpoint=True)

@@ -124,6 +124,7 @@ class BenchOptions:
             good makes intervals a little too narrow.
         most_rounds: after which it stops in any case.
         input_size: height and width for files that leave them open.
+        external_data: an ``.onnx`` may keep weights in plain files beside itself.
         seed: of resampling.
 
     Raises:
@@ -139,11 +140,12 @@ class BenchOptions:
     until: float | None = None
     most_rounds: int = MOST_ROUNDS
     input_size: int | None = None
+    external_data: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         numbers = (self.threads, self.runs, self.seconds, self.rounds, self.until, self.input_size)
-        if min(1 if number is None else number for number in numbers) <= 0:
+        if not all(0 < number < float("inf") for number in numbers if number is not None):
             raise UsageError("Threads, runs, rounds, seconds and widths must be positive.", fix="Leave them out.")
 
 
@@ -156,7 +158,9 @@ def contenders(
         feed = None if feeds is None else feeds[path]
         for position, name in enumerate(runtimes_for(path, installed_runtimes(options.python), options.runtimes)):
             optional = position > 0 and not options.runtimes
-            yield Contender(path, name, threads, options.python, options.input_size, feed, optional)
+            yield Contender(
+                path, name, threads, options.python, options.input_size, feed, optional, options.external_data
+            )
 
 
 def bench(

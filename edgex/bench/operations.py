@@ -111,6 +111,7 @@ def profile_report(
             options.python,
             options.input_size,
             None if feeds is None else feeds[result.path],
+            external_data=options.external_data,
         )
         for result in report.results
     }
@@ -149,7 +150,7 @@ def profile_operations(contender: Contender, seconds: float = 3.0) -> OperationP
         able = [name for name in profiler.PROFILERS if path.suffix.lower() in RUNTIMES[name].suffixes]
         fix = f"Run the file by {' or '.join(able)}."
         raise UsageError(f"{runtime} does not tell how long each operation takes.", fix=fix)
-    with Worker(contender.python, program=Path(profiler.__file__)) as worker:
+    with Worker(contender.python, contender.limits, Path(profiler.__file__)) as worker:
         described = worker.open(path, runtime, threads)
         ports = [Port(**port) for port in described["inputs"]]
         arrays = random_feeds(contender, ports) if contender.feed is None else [contender.feed]

@@ -13,6 +13,7 @@ from edgex.cli.options import (
     Arch,
     Artifacts,
     Data,
+    ExternalData,
     InputSize,
     Jetpack,
     Json,
@@ -42,6 +43,7 @@ def eval(  # noqa: A001  the command's name
     runtime: Runtime = None,
     python: Python = None,
     threads: Threads = None,
+    external_data: ExternalData = False,
     json: Json = False,
 ) -> None:
     """Accuracy of artifacts on labelled images."""
@@ -61,6 +63,7 @@ def eval(  # noqa: A001  the command's name
             runtime=runtime,
             python=python,
             threads=settings.get("threads", threads),
+            external_data=external_data,
             progress=partial(progress, "evaluate"),
         )
     for warning in evaluation.warnings:
@@ -80,11 +83,12 @@ def bench(
     python: Python = None,
     data: Annotated[str | None, typer.Option(help="Run the files on one of these images; random if not said.")] = None,
     input_size: InputSize = None,
+    external_data: ExternalData = False,
     threads: Threads = None,
     runs: Annotated[
         int | None, typer.Option(min=1, help="Timed runs of each file; as fit into --seconds if not said.")
     ] = None,
-    seconds: Annotated[float, typer.Option(help="About how long each file is timed.")] = 3.0,
+    seconds: Annotated[float, typer.Option(max=86_400, help="About how long each file is timed.")] = 3.0,
     until: Annotated[
         str | None, typer.Option(help="Go on until the intervals are within so much of the value, like 2%.")
     ] = None,
@@ -109,6 +113,7 @@ def bench(
         seconds=seconds,
         until=None if until is None else parse_share(until),
         input_size=input_size,
+        external_data=external_data,
     )
     if self_check and len(paths) > 1:
         raise UsageError(f"--self-check takes one file, not {len(paths)}.", fix="Give one.")
@@ -124,7 +129,7 @@ def bench(
         if data is not None:
             from edgex.measure import image_feeds
 
-            feeds = image_feeds(paths, data, python=python)
+            feeds = image_feeds(paths, data, python=python, external_data=external_data)
         if self_check:
             report = benching.self_check(paths[0], options, feeds=feeds, progress=partial(progress, "bench"))
         else:
@@ -148,7 +153,7 @@ def compile(  # noqa: A001  the command's name
     directory: Annotated[Path, typer.Argument(help="An output directory.", show_default=False)],
     target: Annotated[str | None, typer.Option(help="If not the directory's own: a .toml file of yours.")] = None,
     threads: Threads = None,
-    seconds: Annotated[float, typer.Option(help="About how long each file is timed.")] = 3.0,
+    seconds: Annotated[float, typer.Option(max=86_400, help="About how long each file is timed.")] = 3.0,
     json: Json = False,
 ) -> None:
     """What a target builds of its artifacts: OpenVINO's IR here, a script for TensorRT on the device."""
@@ -175,6 +180,7 @@ def lint(
     arch: Arch = None,
     jetpack: Jetpack = None,
     keep_float: Annotated[str | None, typer.Option(help="Regular expression: these layers may be in float.")] = None,
+    external_data: ExternalData = False,
     json: Json = False,
 ) -> None:
     """Check a written file against the rules of a target. Exit 3 if it breaks one."""
@@ -186,7 +192,7 @@ def lint(
         settings.need("target", target), settings.get("arch", arch), settings.get("jetpack", jetpack)
     )
     pattern = settings.quantize_options(keep_float=keep_float).keep_float_pattern
-    findings = lint_file(file, profile, allow_float=pattern)
+    findings = lint_file(file, profile, allow_float=pattern, external_data=external_data)
     if json:
         documents.print_json("lint", **documents.findings_document(file, findings))
     else:

@@ -26,6 +26,10 @@ def gate(
     max_latency_ms: Annotated[float | None, typer.Option(help="Of the median at batch 1.")] = None,
     min_speedup: Annotated[float | None, typer.Option(help="Over the float model, like 1.5.")] = None,
     max_size_mb: Annotated[float | None, typer.Option(help="In millions of bytes.")] = None,
+    baseline_accuracy: Annotated[
+        float | None,
+        typer.Option(help="Percent that the float model is known to get right; if not here, nothing is proven."),
+    ] = None,
     baseline: Annotated[
         Path | None, typer.Option(help="Report of the last release, to compare with in place of the float model.")
     ] = None,
@@ -49,6 +53,7 @@ def gate(
         max_latency_ms=max_latency_ms,
         min_speedup=min_speedup,
         max_size_mb=max_size_mb,
+        baseline_accuracy=baseline_accuracy,
     )
     result = gating.gate(report, limits, baseline)
     if json:

@@ -58,9 +58,12 @@ InputSize = Annotated[int | None, typer.Option(min=1, help="Height and width in 
 Preprocess = Annotated[str | None, typer.Option(help="Pixel scaling: xception (-1…1), none, imagenet or caffe.")]
 Resize = Annotated[str | None, typer.Option(help="To the input size: stretch, crop or pad.")]
 MaxBad = Annotated[int | None, typer.Option(min=0, help="Unreadable images to put up with.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads; the physical cores if not said.")]
+Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Threads; the physical cores if not said.")]
 Runtime = Annotated[str | None, typer.Option(help="Run the files by this one; edgex doctor lists them.")]
 Python = Annotated[Path | None, typer.Option(help="A Python that has the runtimes, if not this one.")]
+ExternalData = Annotated[
+    bool, typer.Option("--external-data", help="An .onnx may keep its weights in plain files beside itself.")
+]
 
 
 def chosen_target(name: str, arch: str | None, jetpack: str | None) -> "TargetProfile":

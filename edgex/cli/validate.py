@@ -34,7 +34,9 @@ def validate(
     python: Python = None,
     threads: Threads = None,
     latency: Annotated[bool, typer.Option(help="Time the files, too.")] = True,
-    seconds: Annotated[float | None, typer.Option(help="About how long each file is timed; 3 if not said.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(max=86_400, help="About how long each file is timed; 3 if not said.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Accuracy, latency, size and memory of artifacts beside the float model: report.json and report.html."""

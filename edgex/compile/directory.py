@@ -10,6 +10,7 @@ from edgex.compile.cpu import ENDINGS, CompiledFile, compile_for_cpu
 from edgex.compile.tensorrt import write_build_script
 from edgex.errors import OutputError
 from edgex.manifest import read_manifest, verify
+from edgex.output import locked
 from edgex.runtime import installed_runtimes
 from edgex.runtime.registry import missing
 from edgex.target import TargetProfile, load_target
@@ -46,25 +47,26 @@ def compile_directory(
         progress: called with what is done, rounds done and rounds in all.
 
     Raises:
-        OutputError: the directory is none of ours, was changed since, or cannot be written.
+        OutputError: the directory is none of ours, was changed since, is in use, or cannot be written.
         EdgexError: as :func:`edgex.runtime.open_runner`.
     """
     options = options or BenchOptions()
     manifest = read_manifest(directory)
-    problems = verify(directory)
-    if problems:
-        raise OutputError(f"{directory / problems[0].name} {problems[0].message}.", fix="Write the directory anew.")
-    if profile is None:
-        variants = {key: value for key, value in manifest.target.items() if key != "name"}
-        profile = load_target(manifest.target["name"], **variants)
-    script = write_build_script(directory, manifest, profile) if "tensorrt" in profile.compiled else None
-    runtimes = [runtime for runtime in ENDINGS if runtime in profile.compiled]
-    artifact = next(artifact for artifact in manifest.artifacts if artifact.format == "onnx")
-    here = installed_runtimes(options.python)
-    files = tuple(
-        compile_for_cpu(artifact.path, runtime, options, progress and partial(progress, f"time {runtime}"))
-        for runtime in runtimes
-        if runtime in here
-    )
+    with locked(directory):
+        problems = verify(directory)
+        if problems:
+            raise OutputError(f"{directory / problems[0].name} {problems[0].message}.", fix="Write the directory anew.")
+        if profile is None:
+            made_for = manifest.target
+            profile = load_target(made_for["name"], arch=made_for.get("arch"), jetpack=made_for.get("jetpack"))
+        script = write_build_script(directory, manifest, profile) if "tensorrt" in profile.compiled else None
+        runtimes = [runtime for runtime in ENDINGS if runtime in profile.compiled]
+        artifact = next(artifact for artifact in manifest.artifacts if artifact.format == "onnx")
+        here = installed_runtimes(options.python)
+        files = tuple(
+            compile_for_cpu(artifact.path, runtime, options, progress and partial(progress, f"time {runtime}"))
+            for runtime in runtimes
+            if runtime in here
+        )
     warnings = tuple(str(missing(runtime)) for runtime in runtimes if runtime not in here)
     return Compiled(directory, files, script, warnings)

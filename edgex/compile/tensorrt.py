@@ -37,7 +37,7 @@ def write_build_script(directory: Path, manifest: Manifest, profile: TargetProfi
 
     Raises:
         OutputError: the directory has no ONNX file, one cannot be read, or the script cannot be written.
-        ModelError: an ONNX file is damaged, or an input has a name that ``trtexec`` cannot be told.
+        ModelError: an ONNX file is damaged or too new, or an input has a name that ``trtexec`` cannot be told.
     """
     artifacts = [artifact for artifact in manifest.artifacts if artifact.format == "onnx"]
     if not artifacts:
@@ -66,7 +66,11 @@ def _description(directory: Path, artifact: Artifact, profile: TargetProfile) ->
     """The branch of the script's ``case`` that is about one file."""
     file = read_onnx_file(directory / artifact.path.name)
     sparse = "2:4" in profile.sparsity and has_two_four_sparsity(file)
-    reader = next(version for opset, version in OPSET_READERS if file.opset <= opset)
+    reader = next((version for opset, version in OPSET_READERS if file.opset <= opset), None)
+    if reader is None:
+        raise ModelError(
+            f"{file.path} has opset {file.opset}, which no TensorRT that edgex knows reads.", fix="Write it anew."
+        )
     facts = f"precision={artifact.precision} opset={file.opset} reader={reader} sparse={'yes' if sparse else 'no'}"
     return f"    {shlex.quote(artifact.path.name)})\n        {facts}\n        shapes={_shapes(file)}\n        ;;"
 

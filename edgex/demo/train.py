@@ -4,7 +4,6 @@ F. Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", CVP
 train extra; nothing else in edgex imports this file.
 """
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex.errors import OutputError, RuntimeMissingError
+from edgex.output import replace_files
 from edgex.preprocess import Preprocessing
 from edgex.resources import digits_file
 
@@ -129,7 +129,7 @@ def train(
 
     Raises:
         RuntimeMissingError: the train extra is not installed.
-        OutputError: ``output`` does not end in .keras, or its folder does not exist.
+        OutputError: ``output`` does not end in .keras, its folder does not exist, or the disk refuses.
     """
     if output.suffix != ".keras" or not output.parent.is_dir():
         raise OutputError(f"Cannot write a model to {output}.", fix="Name a .keras file in a folder that exists.")
@@ -157,13 +157,10 @@ def train(
     schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, epochs * len(batches))
     trainer.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy", metrics=["accuracy"])
     counter = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _logs: progress(epoch + 1, epochs))
-    trainer.fit(batches, epochs=epochs, shuffle=False, verbose=0, callbacks=[counter])
-    accuracy = float(trainer.evaluate(*_split("test"), verbose=0, return_dict=True)["accuracy"])
-
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".edgex-") as folder:
-        draft = Path(folder) / output.name
+    with replace_files([output]) as (draft,):
+        trainer.fit(batches, epochs=epochs, shuffle=False, verbose=0, callbacks=[counter])
+        accuracy = float(trainer.evaluate(*_split("test"), verbose=0, return_dict=True)["accuracy"])
         model.save(draft)
-        draft.replace(output)
     return accuracy
 
 

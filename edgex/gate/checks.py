@@ -6,7 +6,7 @@ from statistics import NormalDist
 from edgex.comparison import Comparison
 from edgex.gate.records import Check, Limits, Verdict
 from edgex.proportions import ERROR, Z_ONE_SIDED_95, Paired, images_to_settle_share, wilson_interval
-from edgex.report import ArtifactFigures, Report
+from edgex.report import ArtifactFigures, FileFigures, Report
 
 MOST_NAMES = 5
 """Classes that a sentence lists."""
@@ -22,9 +22,10 @@ def checks(
 def _checks(
     report: Report, artifact: ArtifactFigures, comparison: Comparison | None, limits: Limits
 ) -> Iterator[Check]:
-    yield _max_drop(comparison, limits.max_drop)
+    doubt = "" if comparison is None else _doubt(report.baseline, limits.baseline_accuracy, comparison)
+    yield _max_drop(comparison, limits.max_drop, doubt)
     if limits.max_class_drop is not None:
-        yield _max_class_drop(comparison, limits.max_class_drop)
+        yield _max_class_drop(comparison, limits.max_class_drop, doubt)
     if limits.min_agreement is not None:
         yield _min_agreement(comparison, limits.min_agreement)
     if limits.max_latency_ms is not None:
@@ -45,11 +46,10 @@ def _nothing_to_compare(name: str) -> Check:
     return Check(name, "inconclusive", "The earlier report has no such artifact, or several, to compare with.")
 
 
-def _max_drop(comparison: Comparison | None, margin: float) -> Check:
+def _max_drop(comparison: Comparison | None, margin: float, doubt: str) -> Check:
     name = "max-drop"
     if comparison is None:
         return _nothing_to_compare(name)
-    doubt = _baseline_in_doubt(comparison)
     if doubt:
         return Check(name, "inconclusive", doubt)
     paired = comparison.paired
@@ -58,8 +58,15 @@ def _max_drop(comparison: Comparison | None, margin: float) -> Check:
     return Check(name, verdict, f"The drop is {_found(paired, margin, verdict)}.{_settling(verdict, images)}", images)
 
 
-def _baseline_in_doubt(comparison: Comparison) -> str:
-    """Why a drop from this baseline says nothing; empty if it does."""
+def _doubt(baseline: FileFigures, known: float | None, comparison: Comparison) -> str:
+    """Why a drop says nothing, for a float model of which ``known`` percent are known; empty if it does."""
+    low, high = (100 * bound for bound in baseline.top1_interval)
+    if known is not None and not low <= known <= high:
+        return (
+            f"The float model is right on {100 * baseline.top1:.1f} % of {baseline.images:,} images "
+            f"({_beside(low, known)} to {_beside(high, known)}), and is known for {known:g} %: labels or preprocessing "
+            "do not fit it, or the images are of another kind."
+        )
     if comparison.chance == 1:
         return "All images are of one class, for which a model that always says it is always right."
     sure, _ = wilson_interval(comparison.baseline_hits, comparison.images, Z_ONE_SIDED_95)
@@ -107,13 +114,15 @@ def _settling(verdict: Verdict, images: int | None, of: str = "in all") -> str:
     return f" About {images:,} images {of} would settle it, four times in five."
 
 
-def _max_class_drop(comparison: Comparison | None, margin: float) -> Check:
+def _max_class_drop(comparison: Comparison | None, margin: float, doubt: str) -> Check:
     """All classes must pass, each at 95 %, which needs no correction (an intersection–union test: R. Berger,
     Technometrics 24, 1982); one fails the check with its share of the error (Bonferroni).
     """
     name = "max-class-drop"
     if comparison is None:
         return _nothing_to_compare(name)
+    if doubt:
+        return Check(name, "inconclusive", doubt)
     of_class = [(each, each.paired) for each in comparison.classes]
     absent = [each.name for each, paired in of_class if paired is None]
     error = ERROR / (len(of_class) - len(absent))

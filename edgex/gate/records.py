@@ -16,7 +16,7 @@ EXIT_CODES: dict[Verdict, ExitCode] = {
     "inconclusive": ExitCode.INCONCLUSIVE,
 }
 
-PERCENTAGES = ("max_drop", "max_class_drop", "min_agreement")
+PERCENTAGES = ("max_drop", "max_class_drop", "min_agreement", "baseline_accuracy")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Limits:
         max_latency_ms: of the median at batch 1.
         min_speedup: over the float baseline.
         max_size_mb: in millions of bytes.
+        baseline_accuracy: percent of the images that the float model is known to get right. Where its 95 % interval
+            does not hold that, labels or preprocessing are not what they should be, and no drop says anything.
 
     Raises:
         UsageError: one is negative, no number, or more than 100 percent.
@@ -41,6 +43,7 @@ class Limits:
     max_latency_ms: float | None = None
     min_speedup: float | None = None
     max_size_mb: float | None = None
+    baseline_accuracy: float | None = None
 
     def __post_init__(self) -> None:
         for each in fields(self):

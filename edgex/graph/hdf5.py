@@ -9,23 +9,12 @@ import numpy as np
 
 from edgex.errors import ModelError
 from edgex.graph.ir import Array
+from edgex.graph.limits import WEIGHTS_LIMIT
 
 if TYPE_CHECKING:
     from mmap import mmap
 
     import h5py
-
-EXPANSION_LIMIT = 200
-"""How many times larger than its stored form data may be; trained weights hardly compress at all."""
-
-EXPANSION_FLOOR = 1 << 20
-"""Bytes below which expansion does no harm."""
-
-ELEMENT_LIMIT = 1 << 31
-"""Elements of one tensor."""
-
-TOTAL_LIMIT = 4 << 30
-"""Bytes of all that is read. Hard links let a small file name the same data many times."""
 
 HEAP_MAGIC = b"GCOL\x01\0\0\0"
 HEAP_HEAD = 16
@@ -79,6 +68,7 @@ class Hdf5File:
         bfloat16 = dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2
         if not bfloat16 and dataset.dtype.kind not in "fiu":
             raise ModelError(f"its weights {path} are of type {dataset.dtype}, not numbers", fix=REFUSED)
+        _check_layout(path, dataset)
         self._check_size(path, dataset)
         values = np.asarray(dataset[()])
         if bfloat16:
@@ -87,11 +77,9 @@ class Hdf5File:
 
     def _check_size(self, path: str, dataset: Any) -> None:
         elements = math.prod(dataset.shape)
-        declared = elements * max(dataset.dtype.itemsize, np.float32().itemsize)
         stored = dataset.id.get_storage_size()
-        self._bytes_read += declared
-        bomb = declared > EXPANSION_FLOOR and declared > EXPANSION_LIMIT * stored
-        if bomb or elements > ELEMENT_LIMIT or self._bytes_read > TOTAL_LIMIT:
+        self._bytes_read += elements * np.float32().itemsize
+        if elements * dataset.dtype.itemsize > stored or self._bytes_read > WEIGHTS_LIMIT:
             raise ModelError(
                 f"its weights {path} claim the shape {dataset.shape} in {stored} stored bytes: a decompression bomb, "
                 "or larger than any model for an edge device",
@@ -125,6 +113,19 @@ class Hdf5File:
                 raise ModelError(f"{name!r} in {path} is a link to elsewhere", fix=REFUSED)
             item = item[name]
         return item
+
+
+def _check_layout(path: str, dataset: Any) -> None:
+    """Refuse data in chunks, which may be packed by filters that unpack without end. Keras writes arrays whole."""
+    import h5py
+
+    created = dataset.id.get_create_plist()
+    if created.get_layout() in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
+        return
+    filters = [created.get_filter(number) for number in range(created.get_nfilters())]
+    names = ", ".join(name.decode(errors="replace") or f"number {code}" for code, _, _, name in filters)
+    how = f"through the filters {names}" if filters else "in chunks"
+    raise ModelError(f"its weights {path} are stored {how}", fix=REFUSED)
 
 
 def check_string_heaps(content: "bytes | mmap") -> None:

@@ -208,6 +208,10 @@ class Node:
         return replace(self, params={**self.params, **params})
 
 
+class RepeatedNameError(ValueError):
+    """Two nodes of a graph would have one name."""
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """Nodes in topological order, inputs first. Compared by identity.
@@ -217,8 +221,8 @@ class Graph:
         notes: sentences about what a reader did to the model that its owner should know.
 
     Raises:
-        ValueError: a name is used twice, or an input is not made by an earlier node. Readers turn what a file
-            does wrong into ModelError before it comes here.
+        ValueError: a name is used twice (RepeatedNameError), or an input is not made by an earlier node. Readers turn
+            what a file does wrong into ModelError before it comes here.
     """
 
     name: str
@@ -233,7 +237,7 @@ class Graph:
             if missing:
                 raise ValueError(f"{node.name} reads {missing}, which no earlier node makes")
             if node.name in made:
-                raise ValueError(f"two nodes are named {node.name}")
+                raise RepeatedNameError(f"two nodes are named {node.name}")
             made.add(node.name)
         if not self.outputs or not set(self.outputs) <= made:
             raise ValueError(f"outputs {self.outputs} are not all made by a node")

@@ -55,7 +55,8 @@ def activation_op(layer: Layer, activation: Any, rank: int) -> Op | None:
 def activation_nodes(op: Op, name: str, read: str, channels: int, *, keras_2: bool) -> list[Node]:
     """Nodes that apply an activation to a tensor; the last is called ``name``."""
     if keras_2 and op == Activation("hard_sigmoid"):
-        params = {"scale": np.full(channels, KERAS_2_HARD_SIGMOID_GAIN), "offset": np.zeros(channels, np.float32)}
+        scale, offset = (np.broadcast_to(value, (channels,)) for value in (KERAS_2_HARD_SIGMOID_GAIN, np.float32(0)))
+        params = {"scale": scale, "offset": offset}
         return [Node(f"{name}.gain", Affine(), (read,), params), Node(name, op, (f"{name}.gain",))]
     return [Node(name, op, (read,))]
 

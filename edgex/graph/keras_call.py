@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from edgex.errors import ModelError
 from edgex.graph.ir import Array, ExplicitPadding, Padding, Pair
 from edgex.graph.keras_config import Config, Layer
+from edgex.graph.limits import EXTENT_LIMIT
 from edgex.graph.shapes import Shape
 
 
@@ -59,7 +60,7 @@ class Call:
         """Along height and width."""
         value = self.config[key]
         first, second = (value, value) if isinstance(value, int) else value
-        if not (isinstance(first, int) and isinstance(second, int) and first > 0 and second > 0):
+        if not all(isinstance(extent, int) and 0 < extent <= EXTENT_LIMIT for extent in (first, second)):
             raise ValueError(f"{key} is {value}")
         return first, second
 
@@ -79,6 +80,6 @@ class Call:
     def borders(self, key: str) -> ExplicitPadding:
         """((top, bottom), (left, right)) in pixels."""
         (top, bottom), (left, right) = self.config[key]
-        if not all(isinstance(border, int) and border >= 0 for border in (top, bottom, left, right)):
+        if not all(isinstance(border, int) and 0 <= border <= EXTENT_LIMIT for border in (top, bottom, left, right)):
             raise ValueError(f"{key} is {self.config[key]}")
         return (top, bottom), (left, right)

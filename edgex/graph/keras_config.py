@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from edgex.errors import ModelError
+from edgex.graph.limits import NAME_LIMIT
 
 Config = Mapping[str, Any]
 
@@ -117,9 +118,9 @@ def _refuse_custom_objects(document: Config, fix: str) -> None:
                 custom = class_name in CUSTOM_CODE or ">" in registered or package not in ("keras", "tf_keras")
                 if not _is_own_scaled_sum(item) if _class_name(item) == SCALED_SUM else custom:
                     raise ModelError(f"{owner} has code of its own ({_custom_name(item)})", fix=fix)
-            pending += [(owner, value) for key, value in item.items() if not _only_trains(key, value)]
+            pending.extend((owner, value) for key, value in item.items() if not _only_trains(key, value))
         elif isinstance(item, list):
-            pending += [(owner, value) for value in item]
+            pending.extend((owner, value) for value in item)
 
 
 def _only_trains(key: str, value: Any) -> bool:
@@ -178,7 +179,7 @@ class _Parser:
         )
         ends = (_references(config[key]) for key in ("input_layers", "output_layers"))
         inputs, outputs = (tuple(resolve(ref, listed_as_output=True) for ref in refs) for refs in ends)
-        return Model(config["name"], layers, inputs, outputs)
+        return Model(_checked_name(config["name"]), layers, inputs, outputs)
 
     def _sequential(self, config: Config) -> Model:
         layers: list[Layer] = []
@@ -186,7 +187,7 @@ class _Parser:
             calls: list[Operands] = [(TensorRef(layers[-1].name, 0, 0),)] if layers else []
             layers.append(self._layer(document, calls))
         first, last = TensorRef(layers[0].name, 0, 0), TensorRef(layers[-1].name, 0, 0)
-        return Model(config["name"], tuple(layers), (first,), (last,))
+        return Model(_checked_name(config["name"]), tuple(layers), (first,), (last,))
 
     def _layer(self, document: Config, calls: Iterable[Operands]) -> Layer:
         class_name, name, config = _class_name(document), _name(document), document["config"]
@@ -223,7 +224,14 @@ def _with_number(
 
 
 def _name(document: Config) -> str:
-    return str(document.get("name") or document["config"]["name"])
+    return _checked_name(document.get("name") or document["config"]["name"])
+
+
+def _checked_name(name: Any) -> str:
+    """A name that every format and terminal can take. ValueError if it is none."""
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= NAME_LIMIT:
+        raise ValueError(f"this is no name: {name!r}")
+    return name
 
 
 def _with_input(config: Config) -> list[Config]:
@@ -242,7 +250,7 @@ def _own_calls(document: Config, listed_as_output: bool) -> int:
     if document["class_name"] not in MODELS:
         return 0
     is_functional = document["class_name"] in FUNCTIONAL
-    if any(isinstance(call, dict) for call in document["inbound_nodes"]):
+    if any(isinstance(call, dict) for call in document["inbound_nodes"][:1]):
         return int(is_functional and listed_as_output)
     first = document["config"]["layers"][0]
     return int(is_functional or first["class_name"] == "InputLayer" or "batch_input_shape" in first["config"])

@@ -142,13 +142,16 @@ def _normalization(call: Call) -> list[Node]:
     axes = axis if isinstance(axis, list) else [] if axis is None else [axis]
     if len(axes) > 1 or not all(call.is_last_axis(axis) for axis in axes):
         raise call.refusal(f"the axis {axis} (only the last, or none)")
-    mean = _per_channel(call, call.weights.get("mean", call.config.get("mean")))
-    variance = _per_channel(call, call.weights.get("variance", call.config.get("variance")))
+    mean = _constant(call, call.weights.get("mean", call.config.get("mean")))
+    variance = _constant(call, call.weights.get("variance", call.config.get("variance")))
     _check_variance(variance)
     deviation: Array = np.maximum(np.sqrt(variance), NORMALIZATION_EPSILON)
-    scale: Array = deviation if call.config.get("invert") else np.reciprocal(deviation)
-    offset: Array = mean if call.config.get("invert") else -mean * scale
-    return [Node(call.name, Affine(), call.inputs, {"scale": scale, "offset": offset})]
+    inverted = bool(call.config.get("invert"))
+    with np.errstate(over="ignore"):
+        scale: Array = deviation if inverted else np.reciprocal(deviation)
+        offset: Array = mean if inverted else -mean * scale
+    params = {"scale": _per_channel(call, scale), "offset": _per_channel(call, offset)}
+    return [Node(call.name, Affine(), call.inputs, params)]
 
 
 def _check_variance(variance: Array) -> None:
@@ -157,14 +160,19 @@ def _check_variance(variance: Array) -> None:
 
 
 def _per_channel(call: Call, value: Any) -> Array:
-    """A number, a list or an array, as Keras writes them, for each channel."""
+    """A constant for each channel, in the memory of one where it is one: a layer may claim any number of channels."""
+    return np.broadcast_to(_constant(call, value), (call.channels,))
+
+
+def _constant(call: Call, value: Any) -> Array:
+    """A number, a list or an array, as Keras writes them."""
     if isinstance(value, dict) and value.get("class_name") == "__numpy__":
         value = value["config"]["value"]
     with np.errstate(over="ignore"):
         array = np.asarray(value, dtype=np.float32).reshape(-1)
     if not np.isfinite(array).all():
         raise call.refusal("a constant that is not finite")
-    return np.broadcast_to(array, (call.channels,))
+    return array
 
 
 # Everything else
@@ -220,7 +228,7 @@ def _multiply(call: Call) -> list[Node]:
 def _scaled_sum(call: Call) -> list[Node]:
     """The first plus the second times a constant."""
     first, second = call.inputs
-    params = {"scale": _per_channel(call, call.config["scale"]), "offset": np.zeros(call.channels, np.float32)}
+    params = {"scale": _per_channel(call, call.config["scale"]), "offset": _per_channel(call, 0.0)}
     scaled = Node(f"{call.name}.scaled", Affine(), (second,), params)
     return [scaled, Node(call.name, Add(), (first, scaled.name))]
 

@@ -1,6 +1,8 @@
 """Reading a Keras model into a graph, as data: no Keras, no TensorFlow, no code from the file."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from heapq import heappop, heappush
@@ -14,10 +16,8 @@ from edgex.graph.keras_call import Call
 from edgex.graph.keras_config import Layer, Model, parse_model
 from edgex.graph.keras_layers import LAYERS, read_call
 from edgex.graph.keras_weights import LayerPath, Weights, read_weights
+from edgex.graph.limits import LAYER_LIMIT, TENSOR_LIMIT, WEIGHTS_LIMIT
 from edgex.graph.shapes import Shape
-
-CALL_LIMIT = 20_000
-"""Layer calls of one model. Models within models, each called twice, could ask for any number of them."""
 
 CallId = tuple[str, int]
 
@@ -73,7 +73,8 @@ class _Builder:
     nodes: list[Node] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
-    calls: int = 0
+    layers_read: int = 0
+    weight_bytes: int = 0
 
     def graph(self, model: Model) -> Graph:
         self.names.update(layer.name for layer in model.layers)
@@ -95,7 +96,8 @@ class _Builder:
             )
         if not all(isinstance(size, int) and size > 0 for size in shape):
             raise ModelError(f"its input {layer.name!r} has the shape {shape}", fix="Build it for images of one size.")
-        self._append(Node(layer.name, Input(shape)))
+        with self._fitting(layer):
+            self._append(Node(layer.name, Input(shape)))
         return layer.name
 
     def _model(self, model: Model, path: LayerPath, prefix: str, inputs: Sequence[str]) -> tuple[str, ...]:
@@ -105,6 +107,7 @@ class _Builder:
             path: names of the models around its layers.
             prefix: what sets its layers' names apart where they are taken.
         """
+        self._count(model)
         tensors: dict[CallId, tuple[str, ...]] = {
             (ref.layer, 0): (name,) for ref, name in zip(model.inputs, inputs, strict=True)
         }
@@ -112,9 +115,6 @@ class _Builder:
         for name, number in _call_order(model):
             layer = layers[name]
             read = tuple(tensors[ref.layer, ref.call][ref.output] for ref in layer.calls[number])
-            self.calls += 1
-            if self.calls > CALL_LIMIT:
-                raise ModelError(f"its layers are called more than {CALL_LIMIT} times", fix=SAVE_AGAIN)
             if layer.model is None:
                 tensors[name, number] = (self._layer(layer, path, self._name(layer, prefix, number), read),)
             else:
@@ -126,9 +126,16 @@ class _Builder:
         """Call a layer on tensors; returns the tensor that it makes."""
         shapes = tuple(self.shapes[read] for read in inputs)
         call = Call(layer, name, inputs, shapes, self.weights.get((*path, layer.name), {}), self.keras_2)
-        try:
+        with self._fitting(layer):
             for node in read_call(call):
                 self._append(node)
+        return self.nodes[-1].name
+
+    @contextmanager
+    def _fitting(self, layer: Layer) -> Iterator[None]:
+        """Say which layer it is that does not fit, and whose choice that was."""
+        try:
+            yield
         except ValueError as error:
             problem = f"the layer {layer.name!r} ({layer.class_name}) does not fit: {error}"
             if self.input_size is None:
@@ -137,12 +144,26 @@ class _Builder:
             raise UsageError(
                 f"it cannot take images of {size}: {problem}", fix="Choose another --input-size."
             ) from error
-        return self.nodes[-1].name
 
     def _append(self, node: Node) -> None:
+        """Add a node. ValueError if what it reads does not fit, or what it takes is too large."""
         sources = [Node(name, Input(self.shapes[name])) for name in dict.fromkeys(node.inputs)]
-        self.shapes[node.name] = Graph("", (*sources, node), (node.name,)).shapes[node.name]
+        shape = Graph("", (*sources, node), (node.name,)).shapes[node.name]
+        if math.prod(shape) > TENSOR_LIMIT:
+            raise ValueError(f"{node.name} is of the shape {shape}, of more than {TENSOR_LIMIT} values")
+        self.weight_bytes += sum(array.nbytes for array in node.params.values())
+        if self.weight_bytes > WEIGHTS_LIMIT:
+            raise ValueError(f"with {node.name}, the weights of all calls take more than {WEIGHTS_LIMIT} bytes")
+        self.shapes[node.name] = shape
         self.nodes.append(node)
+
+    def _count(self, model: Model) -> None:
+        self.layers_read += len(model.layers) + sum(len(read) for layer in model.layers for read in layer.calls)
+        if self.layers_read > LAYER_LIMIT:
+            raise ModelError(
+                f"its layers and the tensors that they read are more than {LAYER_LIMIT}",
+                fix="Build the model from fewer layers.",
+            )
 
     def _name(self, layer: Layer, prefix: str, number: int) -> str:
         """The layer's own name if it is free; a layer of the outermost model always gets it."""

@@ -29,6 +29,19 @@ from edgex.graph.ir import (
 
 Shape = tuple[int, ...]
 
+IMAGE_OPS = (
+    Conv2D,
+    DepthwiseConv2D,
+    SeparableConv2D,
+    MaxPool2D,
+    AveragePool2D,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    Pad,
+    Crop,
+)
+"""Operations on (height, width, channels) alone."""
+
 
 def infer_shapes(graph: Graph) -> dict[str, Shape]:
     """The shape of every tensor of the graph, by name.
@@ -97,21 +110,21 @@ def _broadcast(shapes: list[Shape]) -> Shape:
 
 def _output_shape(node: Node, inputs: list[Shape]) -> Shape:
     first = inputs[0] if inputs else ()
+    _expect(not isinstance(node.op, IMAGE_OPS) or len(first) == 3, f"needs an image, got shape {first}")
     match node.op:
         case Input(shape=shape):
             return shape
         case Conv2D(strides=strides, padding=padding, dilation=dilation, groups=groups):
             kh, kw, per_group, out = node.params["kernel"].shape
-            _expect(len(first) == 3, f"needs an image, got shape {first}")
             _expect(per_group * groups == first[2], f"the kernel reads {per_group * groups} channels of {first[2]}")
             return (*_window(padding, first, (kh, kw), strides, dilation), out)
         case DepthwiseConv2D(strides=strides, padding=padding, dilation=dilation):
             kh, kw, channels, multiplier = node.params["kernel"].shape
-            _expect(len(first) == 3 and channels == first[2], f"the kernel reads {channels} channels of shape {first}")
+            _expect(channels == first[2], f"the kernel reads {channels} channels of shape {first}")
             return (*_window(padding, first, (kh, kw), strides, dilation), channels * multiplier)
         case SeparableConv2D(strides=strides, padding=padding, dilation=dilation):
             kh, kw, channels, multiplier = node.params["depthwise"].shape
-            _expect(len(first) == 3 and channels == first[2], f"the kernel reads {channels} channels of shape {first}")
+            _expect(channels == first[2], f"the kernel reads {channels} channels of shape {first}")
             _, _, read, out = node.params["pointwise"].shape
             _expect(read == channels * multiplier, f"pointwise reads {read} channels of {channels * multiplier}")
             return (*_window(padding, first, (kh, kw), strides, dilation), out)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgex.lint.finding import Finding
 from edgex.lint.onnx_file import DEFAULT_DOMAINS, OnnxFile, Quantizer, label, read_onnx_file
+from edgex.lint.scales import bad_scale
 from edgex.target import TargetProfile
 
 if TYPE_CHECKING:
@@ -96,18 +97,32 @@ def operators_supported(subject: Subject) -> Iterator[Breach]:
             yield label(node), f"{_named(subject.target)} has no {node.op_type}"
 
 
+def constants_finite(subject: Subject) -> Iterator[Breach]:
+    """Constants hold no NaN, and none but single numbers, which are limits, is infinite."""
+    from onnx import TensorProto
+
+    floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+    scales = {quantizer.node.input[1] for quantizer in subject.file.quantizers.values()}  # have a rule of their own
+    for name, tensor in subject.file.constants.items():
+        values = subject.file.array(name) if tensor.data_type in floats and name not in scales else None
+        if values is None:
+            continue
+        if np.isnan(values).any():
+            yield name, "it holds NaN"
+        elif values.size > 1 and np.isinf(values).any():
+            yield name, "it holds infinity"
+
+
 # Rules for files with QuantizeLinear or DequantizeLinear
 
 
 def scales_positive(subject: Subject) -> Iterator[Breach]:
-    """All scales are constant, finite and greater than 0."""
+    """All scales are constant, finite, greater than 0 and not subnormal."""
     for quantizer in subject.file.quantizers.values():
         if quantizer.scale is None:
             yield label(quantizer.node), "its scale is computed while the model runs"
-        else:
-            bad = quantizer.scale[~(np.isfinite(quantizer.scale) & (quantizer.scale > 0))]
-            if bad.size:
-                yield label(quantizer.node), f"it has the scale {bad.flat[0]}"
+        elif fault := bad_scale(quantizer.scale):
+            yield label(quantizer.node), fault
 
 
 def zero_points_match(subject: Subject) -> Iterator[Breach]:
@@ -183,7 +198,9 @@ def weights_per_channel(subject: Subject) -> Iterator[Breach]:
         axis = _output_axis(node, len(shape))
         if quantizer.scale is None:
             continue
-        if quantizer.scale.size != shape[axis]:
+        if not 0 <= axis < len(shape):
+            yield label(node), "its weights have no axis of output channels"
+        elif quantizer.scale.size != shape[axis]:
             yield label(node), f"its weights have {quantizer.scale.size} scales for {shape[axis]} output channels"
         elif quantizer.scale.ndim and quantizer.axis % len(shape) != axis:
             yield label(node), f"its weights are quantized along axis {quantizer.axis}, output channels are axis {axis}"
@@ -225,7 +242,7 @@ def bias_scale(subject: Subject) -> Iterator[Breach]:
             yield label(node), f"its bias is {quantizer.stored}, or has a zero point"
         elif data is None or weights is None or data.scale is None or weights.scale is None or quantizer.scale is None:
             continue
-        elif not np.allclose(quantizer.scale, data.scale * weights.scale, rtol=1e-5, atol=0):
+        elif not _is_product(quantizer.scale, data.scale, weights.scale):
             yield label(node), "its bias has not the scale of the data times that of the weights"
 
 
@@ -252,6 +269,7 @@ class Rule:
 RULES = (
     Rule(opset_within_limit, quantized_only=False),
     Rule(operators_supported, quantized_only=False),
+    Rule(constants_finite, quantized_only=False),
     Rule(scales_positive),
     Rule(zero_points_match),
     Rule(pairs_agree),
@@ -268,17 +286,20 @@ RULES = (
 )
 
 
-def lint_onnx(path: Path, target: TargetProfile, *, allow_float: re.Pattern[str] | None = None) -> list[Finding]:
+def lint_onnx(
+    path: Path, target: TargetProfile, *, allow_float: re.Pattern[str] | None = None, external_data: bool = False
+) -> list[Finding]:
     """Everything in the file at ``path`` that breaks a rule of ``target``, rule by rule.
 
     Args:
         allow_float: finds the names of nodes that the user left in float, as ``--keep-float`` does.
+        external_data: the file may keep weights in plain files beside itself.
 
     Raises:
         OutputError: the file cannot be read.
-        ModelError: it is no ONNX model, is damaged, or keeps weights where it should not.
+        ModelError: it is no ONNX model, is damaged, or keeps weights where it may not.
     """
-    subject = Subject(read_onnx_file(path), target, allow_float)
+    subject = Subject(read_onnx_file(path, external_data=external_data), target, allow_float)
     rules = [rule for rule in RULES if rule.holds_for(target)]
     if not subject.file.quantizers:
         rules = [rule for rule in rules if not rule.quantized_only]
@@ -293,6 +314,15 @@ def _named(target: TargetProfile) -> str:
 def _differ(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
     """Whether two constants are both known and not the same; a scalar equals a vector of one."""
     return one is not None and other is not None and not np.array_equal(one.ravel(), other.ravel())
+
+
+def _is_product(scale: NDArray[Any], one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether a scale is the product of two others. It is not where their shapes do not fit together."""
+    try:
+        with np.errstate(all="ignore"):  # in a damaged file they can be anything
+            return np.allclose(scale, one * other, rtol=1e-5, atol=0)
+    except ValueError:
+        return False
 
 
 def _output_axis(node: "NodeProto", rank: int) -> int:

@@ -1,6 +1,6 @@
 """An ONNX file as its linter sees it: who makes each value, who reads it, and what is quantized how."""
 
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgex.errors import ModelError, OutputError
+from edgex.errors import ModelError
+from edgex.runtime.model_file import read_onnx
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 LEAST_INPUTS = {
     "Cast": 1,
     **dict.fromkeys(("Conv", "ConvTranspose", "DequantizeLinear", "Gemm", "MatMul", "QuantizeLinear"), 2),
 }
+
+MOST_NODES = 20_000
+"""No network has more. The linter follows values from node to node, and would follow those of a huge file forever."""
 
 
 class Quantizer(NamedTuple):
@@ -118,7 +122,7 @@ class OnnxFile:
                 quantizers[node.output[0]] = Quantizer(
                     node=node,
                     stored=self._stored_type(node, source, zero_point),
-                    scale=self.array(node.input[1]),
+                    scale=self._scale(node.input[1]),
                     zero_point=self.array(zero_point) if zero_point else np.zeros((), np.int8),
                     axis=next((entry.i for entry in node.attribute if entry.name == "axis"), 1),
                     of_constant=self._is_plain(node.input[0]) or (source is not None and source.of_constant),
@@ -139,6 +143,15 @@ class OnnxFile:
         while value not in self.constants:
             value = self.producers[value].input[0]
         return self.constants[value]
+
+    def _scale(self, value: str) -> NDArray[Any] | None:
+        """A constant scale; of a type that numpy has not, such as bfloat16, as float32."""
+        scale = self.array(value)
+        if scale is None or scale.dtype.kind == "f":
+            return scale
+        if scale.dtype.kind not in "iuV":
+            raise ModelError(f"{self.path} is damaged: the scale {value!r} is no number.", fix="Export it again.")
+        return scale.astype(np.float32)
 
     def _is_plain(self, value: str) -> bool:
         return value in self.constants or value in self.casts
@@ -169,70 +182,55 @@ def label(node: "NodeProto") -> str:
     return str(node.name or node.output[0])
 
 
-def read_onnx_file(path: Path) -> OnnxFile:
+def read_onnx_file(path: Path, *, external_data: bool = False) -> OnnxFile:
     """Parse ``path``; nothing in it is executed.
+
+    Args:
+        external_data: it may keep weights in plain files beside itself.
 
     Raises:
         OutputError: it cannot be read.
-        ModelError: it is no ONNX model, it is damaged, or it keeps weights anywhere but in a plain file beside itself.
+        ModelError: it is no ONNX model, it is damaged, or it keeps weights where it may not.
     """
-    from onnx import load_model_from_string
-
-    try:
-        model = load_model_from_string(path.read_bytes())
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be read: {error.strerror}.", fix="Check the path and its permissions."
-        ) from error
-    except Exception as error:  # protobuf's, for which there is no common public class
-        raise ModelError(f"{path} is not an ONNX model, or is damaged: {error}.", fix="Export it again.") from error
-    file = OnnxFile(path, model)
+    file = OnnxFile(path, read_onnx(path, external_data=external_data))
     _refuse_incomplete(file)
-    for tensor in _tensors(model.graph):
-        _refuse_foreign_data(path, tensor)
     return file
 
 
 def _refuse_incomplete(file: OnnxFile) -> None:
-    """A cut-off file can still parse: what it reads is then nowhere made. This also rules out circles."""
+    """A cut-off file can still parse: what it reads is then nowhere made.
+
+    As ONNX wants it, every value is made once, and before it is read. So there are no circles.
+    """
     graph = file.model.graph
-    made = {value.name for value in graph.input} | set(file.constants) | {""}
-    made |= {tensor.values.name for tensor in graph.sparse_initializer}
+    stored = [tensor.name for tensor in graph.initializer]
+    stored += [tensor.values.name for tensor in graph.sparse_initializer]
+    made = {value.name for value in graph.input}.union(stored)
     missing: list[str] = []
+    again = [name for name, count in Counter(stored).items() if count > 1]
     for node in file.nodes:
-        missing += [value for value in node.input if value not in made]
-        made.update(node.output)
+        missing += [value for value in node.input if value and value not in made]
+        for value in filter(None, node.output):
+            if value in made:
+                again.append(value)
+            made.add(value)
     missing += [value.name for value in graph.output if value.name not in made]
     if missing:
         fault = f"nothing makes {', '.join(map(str, missing[:5]))} before it is read"
+    elif again:
+        fault = f"{', '.join(map(str, again[:5]))} is made twice"
     elif not graph.output or not file.opset or not all(node.output for node in file.nodes):
         fault = "it has no operator set, or something without an output"
-    elif short := [label(node) for node in file.nodes if len(node.input) < LEAST_INPUTS.get(node.op_type, 0)]:
-        fault = f"{short[0]} reads too little"
+    elif len(file.nodes) > MOST_NODES:
+        fault = f"it has {len(file.nodes)} nodes"
+    elif short := [label(node) for node in file.nodes if not _is_whole(node)]:
+        fault = f"{short[0]} reads or makes too little"
     else:
         return
     raise ModelError(f"{file.path} is not an ONNX model, or is damaged: {fault}.", fix="Export it again.")
 
 
-def _refuse_foreign_data(path: Path, tensor: "TensorProto") -> None:
-    from onnx import external_data_helper
-
-    if not external_data_helper.uses_external_data(tensor):
-        return
-    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-    beside = path.parent / location
-    if Path(location).name != location or beside.is_symlink() or not beside.is_file():
-        raise ModelError(
-            f"{path} keeps the weights {tensor.name!r} in {location!r}, which is not a file in its own folder.",
-            fix="Save the model with its weights inside.",
-        )
-
-
-def _tensors(graph: "GraphProto") -> Iterator["TensorProto"]:
-    """Every tensor of a graph and of those in it."""
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
+def _is_whole(node: "NodeProto") -> bool:
+    """Whether a node has the operands and the output that the linter counts on, none of them left out."""
+    least = LEAST_INPUTS.get(node.op_type, 0)
+    return len(node.input) >= least and all((*node.input[:least], node.output[0] or not least))

@@ -41,7 +41,8 @@ def dense_kernels(file: OnnxFile) -> list[str]:
 
 
 def _kernel(file: OnnxFile, value: str) -> NDArray[Any] | None:
-    """A kernel as the file stores it, quantized or not; None if it is computed."""
+    """A kernel as the file stores it, quantized or not; None if it is computed, or is none."""
     while (quantizer := file.quantizers.get(value)) is not None:
         value = quantizer.node.input[0]
-    return file.array(value)
+    kernel = file.array(value)
+    return kernel if kernel is not None and kernel.ndim > 2 and kernel.size else None

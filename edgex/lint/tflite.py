@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex.lint.finding import Finding
+from edgex.lint.scales import bad_scale
 from edgex.lint.tflite_file import FileOperator, FileTensor, TfliteFile, read_tflite_file
 
 CHANNEL_AXES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
@@ -110,12 +111,18 @@ def io_types(subject: Subject) -> Iterator[Breach]:
             yield tensor.name, f"an input or output is {tensor.type}"
 
 
-def scales_positive(subject: Subject) -> Iterator[Breach]:
-    """All scales are finite and greater than 0."""
+def constants_finite(subject: Subject) -> Iterator[Breach]:
+    """Constants hold no NaN, and none but single numbers, which are limits, is infinite."""
     for tensor in subject.file.tensors:
-        bad = tensor.scales[~(np.isfinite(tensor.scales) & (tensor.scales > 0))]
-        if bad.size:
-            yield tensor.name, f"it has the scale {bad[0]}"
+        if not tensor.is_finite:
+            yield tensor.name, "it holds NaN or infinity"
+
+
+def scales_positive(subject: Subject) -> Iterator[Breach]:
+    """All scales are finite, greater than 0 and not subnormal."""
+    for tensor in subject.file.tensors:
+        if fault := bad_scale(tensor.scales):
+            yield tensor.name, fault
 
 
 def activations_int8(subject: Subject) -> Iterator[Breach]:
@@ -187,6 +194,7 @@ Rule = Callable[[Subject], Iterator[Breach]]
 RULES: tuple[Rule, ...] = (
     body_integer,
     io_types,
+    constants_finite,
     scales_positive,
     activations_int8,
     weights_int8,
@@ -198,7 +206,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def lint_tflite(path: Path, *, allow_float: re.Pattern[str] | None = None) -> list[Finding]:
-    """Everything in the file at ``path`` that breaks a rule, rule by rule. Nothing does in a float file.
+    """Everything in the file at ``path`` that breaks a rule, rule by rule. In a float file only constants can.
 
     Args:
         allow_float: finds the names of nodes that the user left in float, as ``--keep-float`` does.

@@ -8,19 +8,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgex.errors import ModelError, OutputError
+from edgex.errors import ModelError
+from edgex.runtime.model_file import read_model_file
 
 FILE_IDENTIFIER = b"TFL3"
+FLOATS = {"FLOAT16": np.float16, "FLOAT32": np.float32, "FLOAT64": np.float64}
 LEAST_INPUTS = dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"), 2)
 OPTIONAL = -1
 """The index that stands for an operand left out."""
 
 MOST_ENTRIES = 20_000
-"""Tensors or operators in a file, and bytes in a name."""
+"""Tensors or operators in a file."""
 
 MOST_OPERANDS = 1_000
 """Operands of an operator, and axes of a tensor. No network has more; a small file can, by lists that overlap, and
-would be read forever."""
+would be read forever. So it is with the next two."""
+
+MOST_CHANNELS = 100_000
+"""Scales or zero points of a tensor."""
+
+LONGEST_NAME = 4_000
+"""Bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +44,8 @@ class FileTensor:
     axis: int
     """That ``scales`` run along, if there are several."""
     is_constant: bool
+    is_finite: bool
+    """Not a float constant with NaN, or with infinity but as a limit, a single number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,16 +87,11 @@ def read_tflite_file(path: Path) -> TfliteFile:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be read: {error.strerror}.", fix="Check the path and its permissions."
-        ) from error
+    data = read_model_file(path)
     if data[4:8] != FILE_IDENTIFIER:
         raise ModelError(f"{path} is not a TFLite model: it does not carry the mark TFL3.", fix="Export it again.")
     try:
-        return _Parser(schema, schema.Model.GetRootAs(data, 0)).file()
+        return _Parser(schema, schema.Model.GetRootAs(data, 0), len(data)).file()
     except (struct.error, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # what Python raises where an offset in the file leads astray
         raise ModelError(f"{path} is damaged: {error}.", fix="Export it again.") from error
@@ -95,10 +100,12 @@ def read_tflite_file(path: Path) -> TfliteFile:
 class _Parser:
     """Reads the tables of the schema; raises LookupError or ValueError about what makes no sense."""
 
-    def __init__(self, schema: Any, model: Any) -> None:
+    def __init__(self, schema: Any, model: Any, size: int) -> None:
         self.types = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
         self.codes = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
         self.model = model
+        self.unread = size  # bytes left for buffers; those of more bytes than the file overlap, and take forever
+        self.finite: dict[tuple[int, str], bool] = {}
         if model.SubgraphsLength() != 1:
             raise ValueError(f"it has {model.SubgraphsLength()} subgraphs, not one")
         self.graph = model.Subgraphs(0)
@@ -115,20 +122,35 @@ class _Parser:
 
     def read_tensor(self, tensor: Any) -> FileTensor:
         name = tensor.Name() or b""
-        if len(name) > MOST_ENTRIES:
+        if len(name) > LONGEST_NAME:
             raise ValueError(f"a name is {len(name)} bytes long")
         if not 0 <= tensor.Buffer() < self.model.BuffersLength():
             raise IndexError(f"it has no buffer {tensor.Buffer()}")
+        type_name = self.types.get(tensor.Type(), f"type {tensor.Type()}")
         quantization = tensor.Quantization()
         return FileTensor(
             name=name.decode("utf-8", "backslashreplace"),
-            type=self.types.get(tensor.Type(), f"type {tensor.Type()}"),
+            type=type_name,
             shape=tuple(_short(tensor.ShapeAsNumpy())),
-            scales=_vector(quantization.ScaleAsNumpy() if quantization else 0, np.float32),
-            zero_points=_vector(quantization.ZeroPointAsNumpy() if quantization else 0, np.int64),
+            scales=_channels(quantization.ScaleAsNumpy() if quantization else 0, np.float32),
+            zero_points=_channels(quantization.ZeroPointAsNumpy() if quantization else 0, np.int64),
             axis=quantization.QuantizedDimension() if quantization else 0,
             is_constant=_holds_data(self.model.Buffers(tensor.Buffer())),
+            is_finite=self.is_finite(tensor.Buffer(), type_name),
         )
+
+    def is_finite(self, buffer: int, type_name: str) -> bool:
+        if type_name not in FLOATS:
+            return True
+        key = buffer, type_name
+        if key not in self.finite:
+            content = _vector(self.model.Buffers(buffer).DataAsNumpy(), np.uint8)
+            self.unread -= content.size
+            if self.unread < 0:
+                raise ValueError("its buffers overlap")
+            values = content.view(FLOATS[type_name])
+            self.finite[key] = bool(np.isfinite(values).all()) or (values.size == 1 and not np.isnan(values[0]))
+        return self.finite[key]
 
     def read_operator(self, operator: Any) -> FileOperator:
         if not 0 <= operator.OpcodeIndex() < self.model.OperatorCodesLength():
@@ -165,6 +187,13 @@ def _holds_data(buffer: Any) -> bool:
 def _vector(found: Any, dtype: type[Any]) -> NDArray[Any]:
     """What a generated ``…AsNumpy`` found: a view of the file, or 0 where there is no list."""
     return found if isinstance(found, np.ndarray) else np.zeros(0, dtype)
+
+
+def _channels(found: Any, dtype: type[Any]) -> NDArray[Any]:
+    values = _vector(found, dtype)
+    if values.size > MOST_CHANNELS:
+        raise ValueError(f"it has a list of {values.size} scales or zero points")
+    return values
 
 
 def _short(found: Any) -> list[int]:

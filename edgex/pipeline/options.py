@@ -101,7 +101,7 @@ class QuantizeOptions:
             return None
         try:
             return re.compile(self.keep_float)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise UsageError(
                 f"--keep-float {self.keep_float!r} is not a regular expression: {error}.",
                 fix="A layer's name is one; quote what is special with a backslash.",

@@ -111,6 +111,11 @@ class _Job:
     def form(self) -> Graph:
         return pruning_form(self.source.as_read)
 
+    @cached_property
+    def ranking(self) -> tuple[Coupling, Importance]:
+        """Of the channels of the model as it is, which a search for a latency and the first cut both want."""
+        return _ranked(self, self.form)
+
     @property
     def threads(self) -> int:
         return self.whole.threads or physical_cores()
@@ -161,7 +166,7 @@ class _Job:
             macs=(before.macs, after.macs),
             parameters=(before.parameters, after.parameters),
             zeros=sum(int((kernel == 0).sum()) for kernel in kernels) / sum(kernel.size for kernel in kernels),
-            losses=result.history.losses,
+            losses=result.history.finite_losses,
             accuracies=result.history.accuracies,
             best_epoch=result.history.best,
             options=json.loads(json.dumps(asdict(self.options))),
@@ -209,7 +214,8 @@ def _without_channels(job: _Job) -> Pruned:
     graph = job.form if pruned is None else pruned.graph
     for number in range(done + 1, steps + 1):
         left = (1 - sparsity) ** (number / steps) * whole
-        cut = _cut(graph, *_ranked(job, graph), 1 - left / inspect_graph(graph).macs, job.multiple)
+        ranking = job.ranking if graph is job.form else _ranked(job, graph)
+        cut = _cut(graph, *ranking, 1 - left / inspect_graph(graph).macs, job.multiple)
         stage = f"prune {number} of {steps}"
         result = job.fine_tuned(cut, stage, last=number == steps)
         pruned = Pruned(result.graph, job.record(result, sparsity))
@@ -232,8 +238,7 @@ def _sparsity(job: _Job) -> float:
     """Of the multiply-accumulates: as asked for, or as a latency that is asked for wants it."""
     if job.options.latency is None:
         return sparsity_of("channels", job.options.sparsity)
-    form = job.form
-    coupling, importance = _ranked(job, form)
+    form, (coupling, importance) = job.form, job.ranking
     with stopwatch(job.source, job.dataset, job.target, job.threads) as watch:
         return sparsity_for(
             job.options.latency,

@@ -112,7 +112,7 @@ def _record(result: TrainResult, dataset: Dataset, options: TrainOptions, thread
         "options": asdict(options),
         "labelled": result.labelled,
         "steps": result.steps,
-        "history": asdict(result.history),
+        "history": {**asdict(result.history), "losses": result.history.finite_losses},
         "best_epoch": result.history.best,
         "threads": threads,
         "versions": library_versions(TRAINING_LIBRARIES),

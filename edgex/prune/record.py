@@ -24,7 +24,8 @@ class PruningRecord(Record):
         macs: multiply-accumulates for an image, before and after.
         parameters: before and after.
         zeros: share of the kernels' weights.
-        losses: on the images held out: before the last fine-tuning, and after each of its epochs.
+        losses: on the images held out: before the last fine-tuning, and after each of its epochs; None for one that
+            overflowed.
         accuracies: top-1 there, as fractions; agreement with the original where there were no labels.
         best_epoch: whose weights were kept; 0 is before.
         options: those of the command.
@@ -39,7 +40,7 @@ class PruningRecord(Record):
     macs: tuple[int, int]
     parameters: tuple[int, int]
     zeros: float
-    losses: tuple[float, ...]
+    losses: tuple[float | None, ...]
     accuracies: tuple[float, ...]
     best_epoch: int
     options: Mapping[str, Any]

@@ -51,7 +51,7 @@ class Ledger:
             return None
         try:
             same = all(file_record(self._directory / name).sha256 == sha256 for name, sha256 in entry.files.items())
-        except OutputError:
+        except (OutputError, ValueError):  # it is gone, or no file can have such a name
             return None
         return entry if same else None
 

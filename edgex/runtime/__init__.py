@@ -23,7 +23,14 @@ __all__ = [
 ]
 
 
-def open_runner(path: Path, *, runtime: str | None = None, threads: int, python: Path | None = None) -> Runner:
+def open_runner(
+    path: Path,
+    *,
+    runtime: str | None = None,
+    threads: int,
+    python: Path | None = None,
+    external_data: bool = False,
+) -> Runner:
     """Load a model file, for use in a ``with`` statement.
 
     Args:
@@ -31,17 +38,19 @@ def open_runner(path: Path, *, runtime: str | None = None, threads: int, python:
         runtime: one of ``RUNTIMES``; None for the usual one.
         threads: that one inference may use, at least 1.
         python: the interpreter to run it in; None for this one.
+        external_data: an ``.onnx`` may keep weights in plain files beside itself.
 
     Raises:
         UsageError: an unknown runtime, one that does not take files of this suffix, no thread, or an open input size.
         OutputError: no such file.
         RuntimeMissingError: the runtime is not installed, or not for the hardware asked.
-        ModelError: the runtime refuses the file, crashes on it, or takes more time or memory than allowed.
+        ModelError: the file keeps weights where it may not, or the runtime refuses it, crashes on it, or takes more
+            time or memory than allowed.
     """
     if threads < 1:
         raise UsageError(f"{threads} threads cannot run a model.", fix="Use at least 1.")
     name, *_ = runtimes_for(path, installed_runtimes(python), () if runtime is None else (runtime,))
-    return Runner(path, name, threads, python)
+    return Runner(path, name, threads, python, Limits(external_data=external_data))
 
 
 @cache

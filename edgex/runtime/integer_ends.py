@@ -1,11 +1,16 @@
 """What the integers at the ends of an ONNX file stand for, which its types do not say."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from edgex.plan import QuantizationParameters
+from edgex.runtime.model_file import read_onnx
+
+if TYPE_CHECKING:
+    from onnx import NodeProto, TensorProto
 
 LAYOUT_OPS = ("Identity", "Reshape", "Transpose")
 
@@ -18,23 +23,37 @@ class Ends(NamedTuple):
 
 
 def onnx_ends(path: Path, input_name: str, output_name: str) -> Ends:
-    """Those of the first DequantizeLinear and the last QuantizeLinear, with only layout between."""
-    import onnx
+    """Those of the first DequantizeLinear and the last QuantizeLinear, with only layout between.
 
-    graph = onnx.load(path, load_external_data=False).graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    readers = {node.input[0]: node for node in graph.node if node.input}
-    makers = {name: node for node in graph.node for name in node.output}
+    Only what is in the file itself is read. Errors as :func:`edgex.runtime.model_file.read_onnx`.
+    """
+    graph = read_onnx(path, external_data=True).graph
+    constants = {tensor.name: tensor for tensor in graph.initializer if not tensor.external_data}
+    first = last = None
+    for node in graph.node:
+        if input_name in node.input[:1] and node.op_type == "DequantizeLinear":
+            first = _parameters(node, constants)
+            break
+        if input_name in node.input[:1] and node.op_type in LAYOUT_OPS:
+            input_name = node.output[0]
+    for node in reversed(graph.node):
+        if output_name in node.output[:1] and node.op_type == "QuantizeLinear":
+            last = _parameters(node, constants)
+            break
+        if output_name in node.output[:1] and node.op_type in LAYOUT_OPS:
+            output_name = node.input[0]
+    return Ends(first, last)
 
-    def parameters(node: onnx.NodeProto | None, op_type: str) -> QuantizationParameters | None:
-        if node is None or node.op_type != op_type or not constants.keys() >= set(node.input[1:]):
-            return None
-        scale, zero_point = (onnx.numpy_helper.to_array(constants[name]) for name in node.input[1:])
-        return QuantizationParameters(np.float32(scale), int(zero_point))
 
-    first, last = readers.get(input_name), makers.get(output_name)
-    while first is not None and first.op_type in LAYOUT_OPS:
-        first = readers.get(first.output[0])
-    while last is not None and last.op_type in LAYOUT_OPS:
-        last = makers.get(last.input[0])
-    return Ends(parameters(first, "DequantizeLinear"), parameters(last, "QuantizeLinear"))
+def _parameters(node: "NodeProto", constants: Mapping[str, "TensorProto"]) -> QuantizationParameters | None:
+    """Those of a quantizer, if constants say them, once for the whole tensor. Without a zero point it is 0."""
+    from onnx import numpy_helper
+
+    named = [name for name in node.input[1:] if name]
+    if not named or not constants.keys() >= set(named):
+        return None
+    arrays = [numpy_helper.to_array(constants[name]) for name in named]
+    if any(array.size != 1 for array in arrays):
+        return None
+    scale, zero_point = (*(array.item() for array in arrays), 0)[:2]
+    return QuantizationParameters(np.float32(scale), int(zero_point))

@@ -4,6 +4,7 @@ A runtime that crashes, hangs or eats memory takes its process with it, and here
 """
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -21,11 +22,18 @@ from numpy.typing import NDArray
 
 from edgex.errors import EdgexError, ModelError, RuntimeMissingError
 from edgex.runtime import worker
+from edgex.runtime.model_file import check_model_file
 from edgex.runtime.registry import missing
 
 WORKER = Path(worker.__file__)
 WATCH_SECONDS = 0.2
 OTHERWISE = "Write the file anew, or run it by another runtime."
+
+LARGEST_INPUT = 1 << 30
+"""Bytes of one input of a file, which is made here: an image of 64 megapixels takes 0.75 GiB in float."""
+
+LARGEST_ANSWER = 1 << 32
+"""Bytes that a file may give at once: all layers of a network may be asked for."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +44,13 @@ class Limits:
         memory: bytes that its process may allocate; None for nine tenths of what the machine has free.
         open_seconds: to load it, which takes a while where the runtime compiles it.
         run_seconds: for one inference.
+        external_data: an ``.onnx`` may keep weights in plain files beside itself.
     """
 
     memory: int | None = None
     open_seconds: float = 300.0
     run_seconds: float = 60.0
+    external_data: bool = False
 
     def bytes(self) -> int:
         """``memory``, or what stands for None."""
@@ -102,6 +112,13 @@ class Worker:
                     f"{path} takes {port['dtype']} at its input {port['name']}, and edgex gives numbers.",
                     fix="Give a model that takes numbers.",
                 )
+            size = math.prod(side or 1 for side in port["shape"]) * np.dtype(port["dtype"]).itemsize
+            if size > LARGEST_INPUT:
+                raise ModelError(
+                    f"{path} takes {size >> 20:,} MiB at its input {port['name']}, and edgex gives at most "
+                    f"{LARGEST_INPUT >> 20:,}.",
+                    fix="Give a model of smaller images.",
+                )
         return answer
 
     def compile(self, path: Path, runtime: str, output: Path) -> None:
@@ -114,12 +131,18 @@ class Worker:
         """Send a request and wait for the answer, ``patience`` seconds at most; errors as :meth:`open`."""
         if "path" in header:
             self._path, self._runtime = Path(header["path"]), header["runtime"]
+            check_model_file(self._path, external_data=self.limits.external_data)
         self._deadline = monotonic() + patience
         try:
             worker.write_message(self._requests, {"do": request, **header}, list(arrays))
-            answer, results = worker.read_message(self._answers)
+            answer, results = worker.read_message(self._answers, LARGEST_ANSWER)
         except (EOFError, OSError):
             raise self._end(patience) from None
+        except OverflowError:
+            self._process.kill()
+            raise ModelError(
+                f"{self._path} gives more than {LARGEST_ANSWER >> 30} GiB at once, by {self._runtime}.", fix=OTHERWISE
+            ) from None
         except ValueError:
             raise self._no_python("it says what is no answer; does it print something when it starts?") from None
         finally:

@@ -50,11 +50,13 @@ class Runner:
                 f"{self._path} has {len(ports)} inputs, and only models with one are evaluated.",
                 fix="Give an image classifier.",
             )
+        if not described["outputs"]:
+            raise ModelError(f"{self._path} has no output.", fix="Give an image classifier.")
         source, output = ports[0], Port(**described["outputs"][0])
         self.input_shape = one_image_shape(self._path, source.shape)
         self.input_dtype = np.dtype(source.dtype)
         self._input, self._output = _parameters(source), _parameters(output)
-        if self._path.suffix == ".onnx" and "int8" in source.dtype + output.dtype:
+        if self._path.suffix.lower() == ".onnx" and "int8" in source.dtype + output.dtype:
             self._input, self._output = onnx_ends(self._path, source.name, output.name)
         self.output_shape = tuple(size for size in output.shape[1:] if size is not None)
         if len(self.output_shape) != len(output.shape) - 1:
@@ -68,9 +70,15 @@ class Runner:
 
         Raises:
             UsageError: the file takes integers and does not say what they stand for.
-            ModelError: the runtime cannot run the file.
+            ModelError: the runtime cannot run the file, or it gives something else than it declares.
         """
-        return self._to_real(self._run(self.to_input(images)))
+        result = self._to_real(self._run(self.to_input(images)))
+        if result.shape != (len(images), *self.output_shape):
+            raise ModelError(
+                f"{self._path} gives {result.shape} for {len(images)} images, each declared as {self.output_shape}.",
+                fix="Export it again.",
+            )
+        return result
 
     def to_input(self, images: NDArray[Any]) -> NDArray[Any]:
         """Images in the type that the file takes. UsageError if it takes integers and does not say what they mean."""
@@ -94,7 +102,7 @@ class Runner:
 
     def _to_real(self, output: NDArray[Any]) -> NDArray[Any]:
         if self._output is None:
-            return output
+            return output if output.dtype.kind == "f" else output.astype(np.float32)
         real: NDArray[np.float32] = (output.astype(np.float32) - self._output.zero_point) * self._output.scale
         return real
 

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 FEWEST_WARM_RUNS = 3
 LENGTH = struct.Struct(">I")
 LONGEST_HEADER = 1 << 24
+# An ONNX file that any provider can load: its output is its input
+IDENTITY = b"\x08\x07:\x19\x12\x01gZ\t\n\x01x\x12\x04\n\x02\x08\x01b\t\n\x01x\x12\x04\n\x02\x08\x01B\x02\x10\r"
 
 
 class MissingError(Exception):
@@ -121,8 +123,14 @@ class OnnxRuntime:
             raise MissingError(f"this ONNX Runtime comes without {provider}")
         if provider != "CPUExecutionProvider":
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        self._session = onnxruntime.InferenceSession(path, options, providers=[provider])
-        if self._session.get_providers()[0] != provider:
+        try:
+            self._session = tried = onnxruntime.InferenceSession(path, options, providers=[provider], enable_fallback=0)
+        except Exception:
+            # The fault of the file? A provider may be listed here, and then fail or leave all to the CPU
+            tried = onnxruntime.InferenceSession(IDENTITY, self.options(threads), providers=[provider])
+            if tried.get_providers()[0] == provider:
+                raise
+        if tried.get_providers()[0] != provider:
             raise MissingError(f"{provider} does not work here, and ONNX Runtime fell back to another")
         self.inputs = [self._port(declared) for declared in self._session.get_inputs()]
         self.outputs = [self._port(declared) for declared in self._session.get_outputs()]
@@ -149,8 +157,7 @@ class OnnxRuntime:
         """Write the model as optimized for this CPU."""
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options = OnnxRuntime.options(threads=0)  # as many as it likes
         options.optimized_model_filepath = output
         onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
@@ -163,10 +170,9 @@ class OnnxRuntime:
 
 
 class OpenVino:
-    """OpenVINO on the CPU.
+    """OpenVINO on the CPU, in float32 for what is float in a file.
 
-    What is float in a file is computed in float32. Left to itself OpenVINO takes bfloat16 where the CPU has it, and
-    then the figures of a float file would be those of another model.
+    Left to itself it takes bfloat16 where the CPU has it, and then the figures would be those of another model.
     """
 
     def __init__(self, path: str, threads: int) -> None:
@@ -323,12 +329,7 @@ class Host:
 
 
 REQUESTS: Requests = {
-    "describe": Host.describe,
-    "open": Host.open,
-    "run": Host.run,
-    "warm": Host.warm,
-    "time": Host.time,
-    "compile": Host.compile,
+    request.__name__: request for request in (Host.describe, Host.open, Host.run, Host.warm, Host.time, Host.compile)
 }
 
 
@@ -345,17 +346,19 @@ def answer(requests: Requests, host: Host, header: Header, arrays: Arrays) -> Me
 # Messages
 
 
-def read_message(stream: BinaryIO) -> Message:
-    """The next message. EOFError where the stream ends, ValueError if it is none."""
+def read_message(stream: BinaryIO, most: float = float("inf")) -> Message:
+    """The next message. EOFError at the stream's end, ValueError if it is none, OverflowError above ``most`` bytes."""
     (length,) = LENGTH.unpack(_read(stream, LENGTH.size))
     if length > LONGEST_HEADER:
         raise ValueError("this is no header")
     try:
         header = json.loads(_read(stream, length))
-        described = [(np.dtype(array["dtype"]), tuple(array["shape"])) for array in header.pop("arrays")]
-        sizes = [int(np.prod(shape, dtype=np.int64)) * dtype.itemsize for dtype, shape in described]
-    except (AttributeError, LookupError, TypeError) as error:
+        described = [(np.dtype(array["dtype"]), tuple(map(int, array["shape"]))) for array in header.pop("arrays")]
+        sizes = [int(np.prod(shape, dtype=object)) * dtype.itemsize for dtype, shape in described]
+    except (AttributeError, LookupError, OverflowError, RecursionError, SyntaxError, TypeError) as error:
         raise ValueError("this is no header") from error
+    if min(sizes, default=0) < 0 or sum(sizes) > most:
+        raise OverflowError
     contents = [bytearray(_read(stream, size)) for size in sizes]  # LiteRT copies, in each run, what it may not write
     return header, [np.frombuffer(raw, dtype).reshape(shape) for raw, (dtype, shape) in zip(contents, described)]
 
@@ -388,12 +391,9 @@ def main(requests: Requests = REQUESTS) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     host = Host()
-    while True:
-        try:
-            request = read_message(sys.stdin.buffer)
-        except EOFError:
-            return
-        write_message(answers, *answer(requests, host, *request))
+    with contextlib.suppress(EOFError):  # when there are no more
+        while True:
+            write_message(answers, *answer(requests, host, *read_message(sys.stdin.buffer)))
 
 
 if __name__ == "__main__":

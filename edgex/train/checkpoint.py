@@ -1,8 +1,7 @@
 """What a run of training needs to go on where it stopped: one file of plain arrays, whole or not there at all."""
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgex.errors import OutputError
+from edgex.npz_file import read_npz
+from edgex.output import replace_files
 
 Arrays = tuple[NDArray[Any], ...]
+
+MOST_BYTES = 16 << 30
+"""Of a checkpoint; that of Xception has 0.4 GB."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class History:
 
         return min(range(self.earliest, len(self.losses)), key=loss, default=self.earliest)
 
+    @property
+    def finite_losses(self) -> tuple[float | None, ...]:
+        """The losses as JSON can hold them: None for one that overflowed."""
+        return tuple(loss if np.isfinite(loss) else None for loss in self.losses)
+
     def __str__(self) -> str:
         """A sentence."""
         before, after = (f"{value:.4f}" for value in (self.losses[0], self.losses[self.best]))
@@ -74,34 +82,25 @@ class Checkpoint:
 
     def save(self, file: Path) -> None:
         """Write it in place of the one before. OutputError if the disk refuses."""
-        work = file.with_name(f"{file.name}.part")
-        about = json.dumps({"key": self.key, "step": self.step, "history": asdict(self.history)})
-        try:
-            with work.open("wb") as stream:
-                arrays = {"about": np.array(about), **_named("state", self.state), **_named("best", self.best)}
-                np.savez(stream, allow_pickle=False, **arrays)
-                stream.flush()
-                os.fsync(stream.fileno())
-            work.replace(file)
-        except OSError as error:
-            raise OutputError(
-                f"The checkpoint {file} cannot be written: {error.strerror or error}.", fix="Make room for it."
-            ) from error
-        finally:
-            work.unlink(missing_ok=True)
+        counts = {"state": len(self.state), "best": len(self.best)}
+        about = json.dumps({"key": self.key, "step": self.step, "history": asdict(self.history), **counts})
+        arrays = {"about": np.array(about), **_named("state", self.state), **_named("best", self.best)}
+        with replace_files([file]) as (work,), work.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
 
 
 def load_checkpoint(file: Path, key: str) -> Checkpoint | None:
     """The checkpoint of the run ``key``; None if there is none, it is another run's, or it is damaged."""
     try:
-        with np.load(file) as arrays:
-            about = json.loads(str(arrays["about"]))
-            if about["key"] != key:
-                return None
-            losses, accuracies, earliest = (about["history"][name] for name in ("losses", "accuracies", "earliest"))
-            history = History(tuple(losses), tuple(accuracies), earliest)
-            return Checkpoint(key, about["step"], history, _numbered(arrays, "state"), _numbered(arrays, "best"))
-    except Exception:  # noqa: BLE001  on damaged files numpy raises many kinds; a checkpoint only saves time
+        arrays = read_npz(file, MOST_BYTES)
+        about = json.loads(str(arrays["about"]))
+        if about["key"] != key:
+            return None
+        losses, accuracies, earliest = (about["history"][name] for name in ("losses", "accuracies", "earliest"))
+        history = History(tuple(losses), tuple(accuracies), earliest)
+        state, best = (_numbered(arrays, kind, about[kind]) for kind in ("state", "best"))
+        return Checkpoint(key, about["step"], history, state, best)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # it only saves time
         return None
 
 
@@ -109,6 +108,5 @@ def _named(kind: str, arrays: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]
     return {f"{kind}.{index}": array for index, array in enumerate(arrays)}
 
 
-def _numbered(arrays: Any, kind: str) -> Arrays:
-    count = sum(name.startswith(f"{kind}.") for name in arrays.files)
+def _numbered(arrays: Mapping[str, NDArray[Any]], kind: str, count: int) -> Arrays:
     return tuple(arrays[f"{kind}.{index}"] for index in range(count))

@@ -1,6 +1,5 @@
 """Predictions of several models on the same images, kept as they come, so that an interrupted run resumes."""
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -9,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from edgex.dataset import Dataset
-from edgex.errors import DataError
+from edgex.errors import DataError, OutputError
 from edgex.evaluate import Crews, ScoredBatch, are_probabilities, best_classes
 from edgex.graph.ir import Array
+from edgex.output import replace_files
 from edgex.predictions import BEST, About, Column, ModelPredictions, Predictions, load_predictions
 from edgex.preprocess import Preprocessing
 
@@ -80,11 +80,8 @@ def _resumable(partial: Path, key: str) -> Predictions | None:
 
 def _save(predictions: Predictions, file: Path) -> None:
     """Keep what there is; a disk that refuses costs the resumption, not the run."""
-    work = file.with_name(f"{file.name}.{os.getpid()}")
-    with suppress(OSError):
+    with suppress(OutputError), replace_files([file]) as (work,):
         predictions.save(work)
-        work.replace(file)
-    work.unlink(missing_ok=True)
 
 
 class _Columns:

@@ -18,7 +18,7 @@ import numpy as np
 from edgex.graph.ir import Array
 from edgex.lint.onnx_file import OnnxFile, read_onnx_file
 from edgex.pipeline import PLAN_NAME
-from edgex.plan import QuantizationPlan
+from edgex.plan import read_plan
 from edgex.report import LayerError
 from edgex.runtime import Worker, open_runner, physical_cores
 
@@ -45,7 +45,7 @@ def layer_errors(fp32: Path, int8: Path, images: Iterable[Array], threads: int |
     plan = int8.with_name(PLAN_NAME)
     if not plan.is_file():
         return ()
-    equalized = QuantizationPlan.from_json(plan.read_text(encoding="utf-8"), str(plan)).calibration.get("equalized", ())
+    equalized = read_plan(plan).calibration.get("equalized", ())
     float_file, int8_file = read_onnx_file(fp32), read_onnx_file(int8)
     names = [name for name in _dequantized(int8_file) if name in float_file.producers and name not in equalized]
     if not names:

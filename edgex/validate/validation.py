@@ -117,13 +117,21 @@ def validate(
     dataset = replace(dataset, class_names=tuple(map(_text, dataset.class_names)))
     check_disjoint(images_seen(directory), dataset)
     kept = directory / PARTIAL_NAME
-    with locked(directory), subjects(directory, manifest, baseline, preprocessing) as files:
-        measured = _measure(files, dataset, preprocessing, kept, options, progress)
+    # Begun before the work, so that a place that cannot be written does not cost it. The report takes its place last:
+    # by the hash of the predictions that it names, a kill before that shows.
+    files = [directory / name for name in (PREDICTIONS_NAME, PAGE_NAME, REPORT_NAME)]
+    with (
+        locked(directory),
+        replace_files(files) as (columns, page, record),
+        subjects(directory, manifest, baseline, preprocessing) as models,
+    ):
+        measured = _measure(models, dataset, preprocessing, kept, options, progress)
         first, artifacts = assemble(measured)
         progress("layers", 0, 1)
         errors = _layer_errors(manifest, dataset, preprocessing)
         progress("layers", 1, 1)
         timed = measured.timed
+        measured.predictions.save(columns)
         report = Report(
             target=dict(manifest.target),
             data=_data_facts(data, dataset, measured.predictions),
@@ -135,12 +143,14 @@ def validate(
             settings={"threads": options.threads, "seconds": options.seconds, "preprocessing": manifest.preprocessing},
             machine=_machine(),
             versions=_versions(measured.runtimes, options.python),
-            predictions="",
+            predictions=file_record(columns).sha256,
             warnings=tuple(map(_text, _warnings(directory, manifest, dataset, timed))),
         )
-        validation = _write(directory, report, measured.predictions, dataset, options.limits)
-        kept.unlink(missing_ok=True)
-    return validation
+        verdict = judge(report, options.limits, directory=directory)
+        _write_page(page, report, verdict, measured.predictions, dataset)
+        record.write_text(report.to_json(), encoding="utf-8")
+    kept.unlink(missing_ok=True)
+    return Validation(directory, report, directory / PAGE_NAME, verdict)
 
 
 def renew_page(directory: Path, data: str | Path, options: ValidateOptions) -> None:
@@ -277,17 +287,6 @@ def _warnings(directory: Path, manifest: Manifest, dataset: Dataset, timed: Benc
         if manifest.target["name"] != "cpu":
             warnings.append(f"Latency is this machine's, not that of the target {manifest.target['name']}.")
     return warnings
-
-
-def _write(directory: Path, report: Report, predictions: Predictions, dataset: Dataset, limits: Limits) -> Validation:
-    files = [directory / name for name in (PREDICTIONS_NAME, PAGE_NAME, REPORT_NAME)]
-    with replace_files(files) as (columns, page, record):
-        predictions.save(columns)
-        report = report.model_copy(update={"predictions": file_record(columns).sha256})
-        verdict = judge(report, limits, directory=directory)
-        _write_page(page, report, verdict, predictions, dataset)
-        record.write_text(report.to_json(), encoding="utf-8")
-    return Validation(directory, report, files[1], verdict)
 
 
 def _write_page(file: Path, report: Report, verdict: GateResult, predictions: Predictions, dataset: Dataset) -> None:

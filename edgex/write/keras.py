@@ -38,6 +38,7 @@ from edgex.graph.ir import (
 from edgex.graph.keras_activations import activation_suffix
 from edgex.graph.keras_archive import CONFIG, METADATA, RECORD, WEIGHTS
 from edgex.graph.keras_layers import LAYERS, MERGING
+from edgex.graph.passes.finite import check_finite
 from edgex.graph.passes.simplify import drop_identities, merge_separable
 from edgex.write.keras_layers import Config, layer_of
 
@@ -69,8 +70,9 @@ def keras_file(graph: Graph, record: Mapping[str, Any] | None = None) -> bytes:
         record: plain JSON about how it was made; :func:`edgex.graph.keras_record.read_record` gives it back.
 
     Raises:
-        ModelError: a pool is padded by numbers of pixels; names it.
+        ModelError: a pool is padded by numbers of pixels, or a number is not finite; names it.
     """
+    check_finite(graph)
     for run in (drop_identities, merge_separable):
         graph = run(graph).graph
     graph = _with_padding_layers(graph)

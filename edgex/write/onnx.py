@@ -49,6 +49,7 @@ from edgex.plan import QuantizationPlan, quantize_kernel
 from edgex.write.int4 import pack_int4
 from edgex.write.onnx_activations import write_activation
 from edgex.write.onnx_form import IR_VERSIONS, OnnxForm
+from edgex.write.onnx_names import check_names
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -66,7 +67,7 @@ def onnx_model(graph: Graph, plan: QuantizationPlan | None = None, form: OnnxFor
     Equal arguments give equal bytes.
 
     Raises:
-        ModelError: a weight is too large for float16.
+        ModelError: a weight is too large for float16, or a layer is named like a part of another.
         ValueError: an operation that a pass should have replaced (a batch norm) is left, or there is a plan and the
             form asks for half precision.
     """
@@ -111,6 +112,7 @@ class _Writer:
                 self._store(node.name, self._compute(node))
         outputs = [self._output(name) for name in self.graph.outputs]
         body = helper.make_graph(self.nodes, self.graph.name, inputs, outputs, list(self.initializers.values()))
+        check_names(body)
         return helper.make_model(
             body,
             opset_imports=[helper.make_opsetid("", self.form.opset)],
@@ -222,7 +224,7 @@ class _Writer:
         return name
 
     def _float(self, name: str, array: NDArray[Any] | float) -> str:
-        if np.max(np.abs(array)) > np.finfo(self.float_dtype).max:
+        if not np.max(np.abs(array)) <= np.finfo(self.float_dtype).max:  # NaN is not larger, either
             raise ModelError(f"{name} holds values too large for {self.float_dtype}.", fix="Write it in float32.")
         return self._constant(name, np.asarray(array, self.float_dtype))
 

@@ -104,6 +104,16 @@ def test_baseline(folder: Path) -> None:
     assert done.document["against"] == "old"
 
 
+def test_a_baseline_of_another_accuracy(folder: Path) -> None:
+    write_outcome(folder / "out", lost=200)
+    assert run(folder, "--baseline-accuracy", 85).code == 4
+    doubtful = run(folder, "--baseline-accuracy", 95)
+    assert doubtful.code == 5
+    assert "known for 95 %" in " ".join(doubtful.out.split())
+    (folder / "edgex.toml").write_text("baseline_accuracy = 95\n")
+    assert run(folder).code == 5
+
+
 def test_limits_that_are_none(folder: Path) -> None:
     write_outcome(folder / "out")
     for option, value in (("--max-drop", "nan"), ("--min-speedup", "-1"), ("--max-latency-ms", "inf")):

@@ -212,6 +212,7 @@ CHANGES: dict[str, tuple[object, dict[str, str]]] = {
     "max_latency_ms": (20.0, {}),
     "min_speedup": (1.5, {}),
     "max_size_mb": (30.0, {}),
+    "baseline_accuracy": (85.0, {}),
 }
 """Of each key another value than its default, and the keys without which it says nothing."""
 
@@ -244,6 +245,7 @@ def test_keys_of_several_stages_reach_each(here: Path) -> None:
 def test_limits_of_the_gate(folder: Path) -> None:
     write_outcome(folder / "out")
     limits: dict[str, Any] = {"max_drop": 0.05, "max_class_drop": 10, "min_agreement": 98, "max_latency_ms": 12}
+    limits["baseline_accuracy"] = 85
     say(folder, **limits, min_speedup=0.5, max_size_mb=22)
     document = edgex("gate", "out", "--json", cwd=folder).document
     assert document["limits"] == {**limits, "min_speedup": 0.5, "max_size_mb": 22}

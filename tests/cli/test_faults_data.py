@@ -1,4 +1,4 @@
-"""Rows 6 and 18 to 29 of the faults to survive: what is wrong with images and labels. The numbers are the rows'."""
+"""Rows 6, 18 to 25 and 27 to 29 of the faults to survive: what is wrong with images and labels. Numbers as there."""
 
 import json
 import os
@@ -67,6 +67,14 @@ def refused_by_both(project: Path, folder: Path, data: Path, *words: str) -> Non
 def test_6_another_number_of_classes(project: Path, folder: Path) -> None:
     data = fill(folder / "data", classes=3)
     refused(evaluate(project, data), ExitCode.USAGE, "data", "10 classes", "labels for 3")
+
+
+def test_6_another_number_of_classes_to_train_on(folder: Path) -> None:
+    data = fill(folder / "data", classes=3)
+    outcome = quantize(folder, "digits", "--mode", "qat", "--train", data)
+    refused(outcome, ExitCode.USAGE, "data", "10 classes", "labels for 3")
+    assert not (folder / "new").exists()
+    assert "calibrate" not in outcome.err, "that takes minutes on a real model"
 
 
 def test_18_flat_folder(project: Path, folder: Path) -> None:

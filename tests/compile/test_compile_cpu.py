@@ -126,7 +126,7 @@ def test_what_fails_leaves_nothing_behind(directory: Path) -> None:
     compile_for_cpu(artifact, "onnxruntime", ONCE)
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
     artifact.write_bytes(b"no model")
-    with pytest.raises(ModelError, match=rf"onnxruntime refuses .*{INT8}\.onnx"):
+    with pytest.raises(ModelError, match=rf"{INT8}\.onnx is not an ONNX model"):
         compile_for_cpu(artifact, "onnxruntime", ONCE)
     artifact.write_bytes(before[artifact.name])
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before

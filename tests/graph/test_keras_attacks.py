@@ -55,10 +55,14 @@ def test_archive_that_claims_too_much(archive: Archive) -> None:
         struct.pack_into("<II", content, position + 20, 0xFFFFFFF0, 0xFFFFFFF0)
         position = content.find(b"PK\x01\x02", position + 1)
     archive.path.write_bytes(content)
-    assert "8 GiB" in bounded_refusal(archive.path)
+    assert "config.json is over 8 MiB" in bounded_refusal(archive.path)
 
 
 def unwritten(file: Any) -> None:
+    file.create_dataset(KERNEL, shape=(1 << 14, 1 << 14), dtype="f4")
+
+
+def unwritten_chunks(file: Any) -> None:
     file.create_dataset(KERNEL, shape=(1 << 14, 1 << 14), dtype="f4", chunks=(64, 64))
 
 
@@ -66,8 +70,12 @@ def compressed(file: Any) -> None:
     file.create_dataset(KERNEL, data=np.zeros((1 << 11, 1 << 11), "f4"), compression="gzip")
 
 
+def summed(file: Any) -> None:
+    file.create_dataset(KERNEL, data=np.zeros((3, 3, 3, 4), "f4"), shuffle=True, fletcher32=True)
+
+
 def enormous(file: Any) -> None:
-    file.create_dataset(KERNEL, shape=(1 << 40,), dtype="f4", chunks=(1 << 10,))
+    file.create_dataset(KERNEL, shape=(1 << 40,), dtype="f4")
 
 
 def linked(file: Any) -> None:
@@ -104,7 +112,9 @@ def text(file: Any) -> None:
     ("attack", "reason"),
     [
         (unwritten, "bomb"),
-        (compressed, "bomb"),
+        (unwritten_chunks, "in chunks"),
+        (compressed, "the filters deflate"),
+        (summed, "the filters shuffle, fletcher32"),
         (enormous, "bomb"),
         (linked, "link"),
         (soft, "link"),

@@ -72,6 +72,18 @@ def _infinite_scale(model: ModelProto) -> None:
     _set(model, "flat.scale", np.float32(np.inf))
 
 
+def _subnormal_scale(model: ModelProto) -> None:
+    _set(model, "pointwise.kernel.scale", np.full(4, 1e-40, np.float32))
+
+
+def _not_a_number(model: ModelProto) -> None:
+    _set(model, "hidden.bias", np.array([0, np.nan, 0, 0, 0, 0], np.float32))
+
+
+def _infinite_bias(model: ModelProto) -> None:
+    _set(model, "hidden.bias", np.full(6, -np.inf, np.float32))
+
+
 def _computed_scale(model: ModelProto) -> None:
     scale = "flat.scale"
     tensor = next(tensor for tensor in model.graph.initializer if tensor.name == scale)
@@ -225,6 +237,9 @@ CORRUPTIONS = [
     ("jetson", _unknown_operator, "operators-supported", "stem.relu"),
     ("jetson", _zero_scale, "scales-positive", "pointwise.kernel"),
     ("jetson", _infinite_scale, "scales-positive", "flat.q"),
+    ("jetson", _subnormal_scale, "scales-positive", "pointwise.kernel"),
+    ("jetson", _not_a_number, "constants-finite", "hidden.bias"),
+    ("jetson", _infinite_bias, "constants-finite", "hidden.bias"),
     ("jetson", _computed_scale, "scales-positive", "flat.dq"),
     ("x86", _other_zero_point_type, "zero-points-match", "stem.kernel"),
     ("x86", _too_few_zero_points, "zero-points-match", "stem.kernel"),

@@ -99,6 +99,7 @@ SPOILED: list[tuple[str, str, Callable[[Corruption], None]]] = [
     ("scales-positive", "add", lambda c: c.scale("add", -1.0)),
     ("scales-positive", "add", lambda c: c.scale("add", np.nan)),
     ("scales-positive", "add", lambda c: c.scale("add", np.inf)),
+    ("scales-positive", "add", lambda c: c.scale("add", 1e-40)),
     ("activations-int8", "add", lambda c: c.set_type("add", "UINT8")),
     ("activations-int8", "add", lambda c: c.shift("add", 200)),
     ("activations-int8", "add", lambda c: c.scale("add", 1.0, count=0)),
@@ -117,7 +118,7 @@ SPOILED: list[tuple[str, str, Callable[[Corruption], None]]] = [
     ("weights-symmetric", "conv2d", lambda c: c.shift("conv2d.kernel", 1)),
     ("bias-scale", "conv2d", lambda c: c.scale("conv2d.bias", 1.00001)),
     ("bias-scale", "conv2d", lambda c: c.shift("conv2d.bias", 1)),
-    ("bias-scale", "conv2d", lambda c: c.set_type("conv2d.bias", "FLOAT32")),
+    ("bias-scale", "conv2d", lambda c: c.set_type("conv2d.bias", "INT16")),
     ("bias-scale", "conv2d", lambda c: c.drop_bias("conv2d")),
     ("ties-kept", "block2_pool", lambda c: c.scale("block2_pool", 1.001)),
     ("ties-kept", "block2_pool", lambda c: c.shift("block2_pool", 5)),
@@ -162,8 +163,28 @@ def test_float_inside_breaks_a_rule_unless_allowed(tmp_path: Path, kept: str) ->
     assert lint(tmp_path, content, allow_float="another") == [finding]
 
 
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_weights_that_are_not_finite(tmp_path: Path, value: float) -> None:
+    corruption = Corruption(tflite_model(GRAPH))
+    buffer = corruption.model.buffers[corruption.tensors["conv2d.kernel"].buffer]
+    weights = np.frombuffer(bytes(buffer.data), np.float32).copy()
+    weights[3] = value
+    buffer.data = weights.view(np.uint8)
+    (finding,) = lint(tmp_path, pack(corruption.model))
+    assert (finding.rule, finding.where) == ("constants-finite", "conv2d.kernel")
+
+
+def test_a_limit_may_be_infinite(tmp_path: Path) -> None:
+    corruption = Corruption(tflite_model(GRAPH))
+    tensor = corruption.tensors["conv2d.kernel"]
+    tensor.shape = np.array([1, 1, 1, 1], np.int32)
+    corruption.model.buffers[tensor.buffer].data = np.full(1, -np.inf, np.float32).view(np.uint8)
+    assert lint(tmp_path, pack(corruption.model)) == []
+
+
 def test_every_rule_has_a_corruption() -> None:
-    assert {rule.__name__.replace("_", "-") for rule in RULES} == {rule for rule, _, _ in SPOILED} | {"body-integer"}
+    elsewhere = {"body-integer", "constants-finite"}
+    assert {rule.__name__.replace("_", "-") for rule in RULES} == {rule for rule, _, _ in SPOILED} | elsewhere
 
 
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"\x1c\0\0\0TFL3", b"PK\x03\x04 no flatbuffer at all"])
@@ -197,6 +218,43 @@ def test_endless_lists_are_refused(tmp_path: Path) -> None:
     corruption = Corruption()
     corruption.operator("add").inputs = np.zeros(5_000, np.int32)
     with pytest.raises(ModelError, match="5000 operands"):
+        lint(tmp_path, pack(corruption.model))
+
+
+def test_too_many_scales_are_refused(tmp_path: Path) -> None:
+    corruption = Corruption()
+    corruption.tensors["add"].quantization.scale = np.ones(200_000, np.float32)
+    with pytest.raises(ModelError, match="200000 scales or zero points"):
+        lint(tmp_path, pack(corruption.model))
+
+
+def test_a_long_name_is_refused(tmp_path: Path) -> None:
+    corruption = Corruption()
+    corruption.tensors["add"].name = b"a" * 5_000
+    with pytest.raises(ModelError, match="a name is 5000 bytes long"):
+        lint(tmp_path, pack(corruption.model))
+
+
+class SharedBuffer:
+    """Packs into tables that all have the same bytes."""
+
+    def __init__(self, content: np.ndarray) -> None:
+        self.content = content
+        self.vector: int | None = None
+
+    def Pack(self, builder: Any) -> Any:  # noqa: N802  the name that flatbuffers call
+        if self.vector is None:
+            self.vector = builder.CreateNumpyVector(self.content)
+        schema.BufferStart(builder)
+        schema.BufferAddData(builder, self.vector)
+        return schema.BufferEnd(builder)
+
+
+def test_buffers_that_overlap_are_refused(tmp_path: Path) -> None:
+    corruption = Corruption(tflite_model(GRAPH))
+    shared = SharedBuffer(np.zeros(1 << 20, np.uint8))
+    corruption.model.buffers = [buffer if buffer.data is None else shared for buffer in corruption.model.buffers]
+    with pytest.raises(ModelError, match="its buffers overlap"):
         lint(tmp_path, pack(corruption.model))
 
 

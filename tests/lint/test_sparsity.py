@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from graphs import tiny_xception
+from onnx import helper, numpy_helper
 from onnx_support import min_max_plan
 
 from edgex.graph.ir import Array, Conv2D, Graph
 from edgex.lint.onnx_file import OnnxFile
-from edgex.lint.sparsity import has_two_four_sparsity, is_two_four_sparse
+from edgex.lint.sparsity import dense_kernels, has_two_four_sparsity, is_two_four_sparse
 from edgex.write.onnx import OnnxForm, onnx_model
 
 KERNEL = np.random.default_rng(0).normal(size=(6, 8, 3, 3)).astype(np.float32)
@@ -71,3 +72,12 @@ def test_files_of_every_precision(form: str) -> None:
         else:
             model = onnx_model(graph, None, OnnxForm(float_type=form))
         assert has_two_four_sparsity(OnnxFile(Path("model.onnx"), model)) is sparse
+
+
+@pytest.mark.parametrize("shape", [(), (8,), (6, 8), (0, 8, 1, 1)])
+def test_what_is_no_kernel(shape: tuple[int, ...]) -> None:
+    kernel = numpy_helper.from_array(np.ones(shape, np.float32), "kernel")
+    nodes = [helper.make_node("Conv", ["image", "kernel"], ["made"], "conv")]
+    file = OnnxFile(Path("odd.onnx"), helper.make_model(helper.make_graph(nodes, "odd", [], [], [kernel])))
+    assert not has_two_four_sparsity(file)
+    assert dense_kernels(file) == []

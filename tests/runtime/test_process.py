@@ -91,6 +91,21 @@ def test_a_file_that_wants_more_memory_than_allowed(tmp_path: Path) -> None:
         assert runner.run(IMAGE).shape == (1, 3)
 
 
+def test_an_input_too_large_to_give(tmp_path: Path) -> None:
+    path = save_identity(tmp_path / "vast.onnx", [1, 60_000, 60_000, 3])
+    with pytest.raises(ModelError, match=r"vast\.onnx takes 41,198 MiB at its input input_0, .* at most 1,024"):
+        Runner(path, "onnxruntime", 1)
+
+
+def test_an_answer_too_large_to_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save_identity(tmp_path / "same.onnx", [1, 4, 4, 3])
+    with Runner(path, "onnxruntime", 1) as runner:
+        np.testing.assert_array_equal(runner.run(IMAGE), IMAGE)
+        monkeypatch.setattr("edgex.runtime.process.LARGEST_ANSWER", IMAGE.nbytes - 1)
+        with pytest.raises(ModelError, match=r"same\.onnx gives more than"):
+            runner.run(IMAGE)
+
+
 def test_a_lower_limit_of_the_shell_stays(tmp_path: Path) -> None:
     path = save_identity(tmp_path / "same.onnx", [1, 4, 4, 3])
     program = (

@@ -120,12 +120,23 @@ def test_a_truncated_message(kept: int) -> None:
         framed(b'{"arrays": 1}'),
         framed(b'{"arrays": [{"dtype": "float32"}]}'),
         framed(b'{"arrays": [{"dtype": "no type", "shape": [1]}]}'),
+        framed(b'{"arrays": [{"dtype": "|i1", "shape": ["a"]}]}'),
+        framed(b'{"arrays": [{"dtype": "(", "shape": [1]}]}'),
+        pytest.param(framed(b"[" * 100_000), id="deep"),
         framed(b'{"arrays": [{"dtype": "|O", "shape": [1]}]}', bytes(8)),
     ],
 )
 def test_what_is_no_message(garbage: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         worker.read_message(BytesIO(garbage))
+
+
+@pytest.mark.parametrize("shape", ["[200]", "[-200]", "[10, 10, 2]", "[1e30]", "[Infinity]", "[99999999999999999999]"])
+def test_a_message_that_is_too_large(shape: str) -> None:
+    """Before memory is taken for it."""
+    header = b'{"arrays": [{"dtype": "|i1", "shape": %s}]}' % shape.encode()
+    with pytest.raises((OverflowError, ValueError)):
+        worker.read_message(BytesIO(framed(header, bytes(200))), most=100)
 
 
 @pytest.mark.parametrize("garbage", [b"Welcome to my computer!\n", message(DESCRIBE)[:-1]])

@@ -64,6 +64,18 @@ def test_a_damaged_one_is_none(file: Path) -> None:
     assert load_checkpoint(file, "run") is None
 
 
+def test_a_flipped_bit_changes_nothing_or_is_noticed(file: Path) -> None:
+    """Wherever it is. None of them comes back as another checkpoint."""
+    content = file.read_bytes()
+    for place in range(0, len(content), 23):
+        file.write_bytes(content[:place] + bytes([content[place] ^ (1 << place % 8)]) + content[place + 1 :])
+        found = load_checkpoint(file, "run")
+        if found is not None:
+            assert (found.step, found.history) == (12, HISTORY)
+            for arrays, saved in ((found.state, CHECKPOINT.state), (found.best, CHECKPOINT.best)):
+                assert [array.tobytes() for array in arrays] == [array.tobytes() for array in saved]
+
+
 def test_something_else_is_none(file: Path) -> None:
     np.savez(file, x=np.zeros(3))
     assert load_checkpoint(file, "run") is None
@@ -114,6 +126,15 @@ def test_the_best_epoch_has_the_least_loss() -> None:
     assert History((3.0, 1.0, 2.0), (0.0, 0.0, 1.0)).best == 1
     assert History((3.0, 3.0), (0.0, 1.0)).best == 0, "training must gain something"
     assert History((3.0, float("nan"), 2.0), (0.0, 0.0, 0.0)).best == 2, "what overflowed is no gain"
+
+
+def test_a_loss_that_overflowed_survives_the_disk(tmp_path: Path) -> None:
+    history = History((0.5, float("nan"), float("inf")), (0.9, 0.1, 0.1))
+    Checkpoint("run", 1, history, STATE, STATE).save(tmp_path / "a.npz")
+    found = load_checkpoint(tmp_path / "a.npz", "run")
+    assert found is not None
+    assert (str(found.history), found.history.best) == (str(history), 0)
+    assert history.finite_losses == (0.5, None, None), "for JSON, which has no such numbers"
 
 
 def test_patience() -> None:

@@ -54,3 +54,35 @@ def test_what_took_long_is_kept(recipe: Recipe) -> None:
 
     otherwise = replace(recipe, quantize=replace(OPTIONS, method="minmax"))
     assert steps_of(otherwise) == {"epoch"}, "other ranges are trained from, and the pruned network is the same"
+
+
+def test_what_is_damaged_is_made_again(recipe: Recipe) -> None:
+    assert steps_of(recipe) == {"prune", "epoch"}
+    artifact, kept = recipe.output / "small.int8.onnx", recipe.output.with_name(".out.stages") / "quantize"
+    content = artifact.read_bytes()
+    names = ("pruned.keras", "step-1.keras", "pruning.npz", "training.npz")
+    pruned, step, pruning, training = (kept / name for name in names)
+
+    artifact.unlink()
+    flip(pruned)
+    assert steps_of(recipe) == set(), "the last cut is as good"
+    assert artifact.read_bytes() == content
+
+    artifact.unlink()
+    flip(pruned)
+    step.write_bytes(step.read_bytes()[:-100])
+    flip(pruning)
+    assert steps_of(recipe) == {"prune"}, "the same network comes out, of which the training is still there"
+    assert artifact.read_bytes() == content
+
+    artifact.unlink()
+    flip(training)
+    assert steps_of(recipe) == {"epoch"}
+    assert artifact.read_bytes() == content
+
+
+def flip(file: Path) -> None:
+    """Turn a bit in the middle of a file."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)

@@ -11,9 +11,9 @@ from graphs import tiny_xception
 from onnx_support import named
 from reference import reference, sqnr
 
-from edgex.errors import ModelError
+from edgex.errors import ModelError, UsageError
 from edgex.graph.ir import Graph
-from edgex.plan import QuantizationPlan
+from edgex.plan import PLAN_SCHEMA, QuantizationPlan
 from edgex.quantize.ptq import PtqOptions, quantize_ptq
 from edgex.report import LayerError
 from edgex.validate.layer_errors import layer_errors
@@ -132,6 +132,27 @@ def test_tensors_that_pruning_has_narrowed_are_left_out(tmp_path: Path) -> None:
     }
     found = ratios(*written(tmp_path, given=GRAPH.rewrite(narrow)))
     assert set(STORED) - found.keys() == {"block3_sepconv2_act", "block3_sepconv2.depthwise"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[" * 100_000, json.dumps({"schema": PLAN_SCHEMA, "calibration": []})],
+    ids=["cut", "endless", "of lists"],
+)
+def test_a_damaged_plan_is_refused(tmp_path: Path, text: str) -> None:
+    fp32, int8 = written(tmp_path)
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(UsageError, match=r"plan\.json is not a quantization plan"):
+        ratios(fp32, int8)
+
+
+def test_a_plan_that_equalized_no_list_is_refused(tmp_path: Path) -> None:
+    fp32, int8 = written(tmp_path)
+    document = json.loads((tmp_path / "plan.json").read_text())
+    document["calibration"]["equalized"] = 5
+    (tmp_path / "plan.json").write_text(json.dumps(document))
+    with pytest.raises(UsageError, match="are no list"):
+        ratios(fp32, int8)
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,11 @@
 
 from collections.abc import Callable
 
-from edgex.graph.ir import Graph
+import numpy as np
+
+from edgex.errors import ModelError
+from edgex.graph.ir import Graph, RepeatedNameError
+from edgex.graph.passes.finite import check_finite
 from edgex.graph.passes.fold import fold_affine, fold_padding
 from edgex.graph.passes.result import PassResult
 from edgex.graph.passes.simplify import (
@@ -26,7 +30,20 @@ PREPARATION: tuple[Callable[[Graph], PassResult], ...] = (
 
 
 def prepare(graph: Graph) -> Graph:
-    """Apply :data:`PREPARATION`; the result computes what ``graph`` does, in the forms that writers know."""
-    for run in PREPARATION:
-        graph = run(graph).graph
+    """Apply :data:`PREPARATION`; the result computes what ``graph`` does, in the forms that writers know.
+
+    Raises:
+        ModelError: a number is not finite any more (see :func:`edgex.graph.passes.finite.check_finite`), or a layer has
+            a name that a part of another needs.
+    """
+    # Of what overflows, check_finite speaks
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        try:
+            for run in PREPARATION:
+                graph = run(graph).graph
+        except RepeatedNameError as error:
+            raise ModelError(
+                f"{graph.name} cannot be taken apart: {error}.", fix="Rename the layer of that name, or its neighbour."
+            ) from error
+    check_finite(graph)
     return graph
