@@ -5,14 +5,19 @@ BIN := $(VENV)/bin
 # tflite-runtime wants a numpy that TensorFlow has left behind
 TFLITE_VENV := .venv-tflite
 TFLITE_PINS := tests/runtime/tflite-runtime.txt
+PIP_AUDIT := pip-audit==2.10.1
+# what to fuzz: see python -m fuzz --help
+FUZZ ?=
 
-.PHONY: help demo test check benchmarks clean
+.PHONY: help demo test check fuzz audit benchmarks clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo        quantize, evaluate and time the model that ships with edgex (light install, seconds)"
 	@echo "make test        lint, type-check and test everything (installs TensorFlow for the comparisons, minutes)"
 	@echo "make check       lint and type-check only"
+	@echo "make fuzz        100,000 damaged and hostile files, over all readers (FUZZ='--inputs 1000000 keras' for others)"
+	@echo "make audit       known vulnerabilities of the pinned packages (asks a service on the network)"
 	@echo "make benchmarks  the figures of the README, measured here"
 
 demo: $(VENV)/.light
@@ -28,6 +33,14 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+fuzz: $(VENV)/.test
+	@echo "== fuzzing"
+	$(BIN)/python -m fuzz $(FUZZ)
+
+audit: build/audit/.done
+	@echo "== known vulnerabilities"
+	build/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 benchmarks: $(VENV)/.test
 	$(BIN)/python -m benchmarks
@@ -55,6 +68,12 @@ $(TFLITE_VENV)/.done: $(TFLITE_PINS)
 	else \
 		echo "== no environment with tflite-runtime: its last release is for Linux, and for Python 3.11 and older"; \
 	fi
+
+build/audit/.done:
+	@echo "== an environment with pip-audit in build/audit, as its packages are not for that of edgex"
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --progress-bar on '$(PIP_AUDIT)'
+	touch $@
 
 clean:
 	rm -rf $(VENV) $(TFLITE_VENV) build dist
