@@ -14,7 +14,7 @@ from edgex.inspection import inspect_model as inspect
 from edgex.lint import lint_file as lint
 from edgex.manifest import verify
 from edgex.measure import evaluate_artifacts as evaluate
-from edgex.pipeline import PruneOptions, QuantizeOptions, export, prune, quantize
+from edgex.pipeline import Inputs, PruneOptions, QuantizeOptions, export, prune, quantize, reproduce
 from edgex.run import Recipe, run
 from edgex.sensitivity import SensitivityOptions
 from edgex.sensitivity import measure_sensitivity as sensitivity
@@ -23,6 +23,7 @@ from edgex.validate import ValidateOptions, validate
 
 __all__ = [
     "BenchOptions",
+    "Inputs",
     "Limits",
     "PruneOptions",
     "QuantizeOptions",
@@ -42,6 +43,7 @@ __all__ = [
     "load_target",
     "prune",
     "quantize",
+    "reproduce",
     "run",
     "sensitivity",
     "target_names",

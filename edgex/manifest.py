@@ -6,13 +6,15 @@ It covers every file beside it at the time it is written; what comes later (``re
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from edgex.documents import read_json
 from edgex.errors import OutputError
 from edgex.records import Artifact, ArtifactKind
 
@@ -21,6 +23,9 @@ MANIFEST_SCHEMA = "edgex.manifest/1"
 
 LIBRARIES = ("ai-edge-litert", "h5py", "numpy", "onnx", "onnxruntime", "pillow")
 """Those whose version can change a byte of an artifact."""
+
+LONGEST_NAME = 255
+"""Bytes of a file's name on the file systems in use."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,12 @@ class Manifest:
         files: all other files.
         source: the model they were made from.
         data: name, number and fingerprint of the calibration images; empty where none were needed.
+        training: the same of the images trained on, and the threads that trained; empty where nothing was.
+        baseline: the model that the fp32 files are of, where that is not the source.
         target: its name and the options that shaped it.
         preprocessing: what is done to an image before the model sees it.
         recipe: the options that the run was given, and no more than that.
-        versions: of edgex, Python and :data:`LIBRARIES`.
+        versions: of edgex, Python and :data:`LIBRARIES`, and of those that trained.
         machine: operating system and processor architecture.
     """
 
@@ -52,11 +59,19 @@ class Manifest:
     files: tuple[FileRecord, ...]
     source: FileRecord
     data: Mapping[str, Any]
-    target: Mapping[str, Any]
+    target: Mapping[str, str]
     preprocessing: Mapping[str, Any]
     recipe: Mapping[str, Any]
     versions: Mapping[str, str]
     machine: Mapping[str, str]
+    training: Mapping[str, Any] = field(default_factory=dict)
+    baseline: FileRecord | None = None
+
+    @property
+    def contents(self) -> dict[str, FileRecord]:
+        """Every file that it covers, by name."""
+        artifacts = [FileRecord(each.path.name, each.bytes, each.sha256) for each in self.artifacts]
+        return {record.name: record for record in (*artifacts, *self.files)}
 
     def to_json(self) -> str:
         """Deterministic JSON."""
@@ -106,11 +121,16 @@ def write_manifest(
     artifacts: Sequence[Artifact],
     source: FileRecord,
     data: Mapping[str, Any],
-    target: Mapping[str, Any],
+    target: Mapping[str, str],
     preprocessing: Mapping[str, Any],
     recipe: Mapping[str, Any],
+    training: Mapping[str, Any] | None = None,
+    baseline: FileRecord | None = None,
+    trained_by: Sequence[str] = (),
 ) -> Manifest:
     """Write ``manifest.json`` over everything in ``directory``; the arguments are :class:`Manifest`'s.
+
+    ``trained_by`` are the libraries that training used.
 
     Raises:
         OutputError: a file beside it cannot be read, or the manifest cannot be written.
@@ -124,8 +144,10 @@ def write_manifest(
         target=dict(target),
         preprocessing=dict(preprocessing),
         recipe=dict(recipe),
-        versions=_versions(),
+        versions=_versions((*LIBRARIES, *trained_by)),
         machine={"system": platform.system(), "architecture": platform.machine()},
+        training=dict(training or {}),
+        baseline=baseline,
     )
     path = directory / MANIFEST_NAME
     try:
@@ -143,20 +165,33 @@ def read_manifest(directory: Path) -> Manifest:
     Raises:
         OutputError: there is none, or it is not one of ours.
     """
+    from pydantic import TypeAdapter, ValidationError
+
     path = directory / MANIFEST_NAME
     fix = "Give a directory that edgex quantize or edgex export wrote."
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
         schema = document.pop("schema")
         if schema != MANIFEST_SCHEMA:
             raise OutputError(f"{path} has the schema {schema!r}, not {MANIFEST_SCHEMA!r}.", fix=fix)
         artifacts = tuple(_artifact(directory, entry) for entry in document.pop("artifacts"))
         files = tuple(_file(entry) for entry in document.pop("files"))
-        return Manifest(artifacts=artifacts, files=files, source=_file(document.pop("source")), **document)
+        source, baseline = _file(document.pop("source")), document.pop("baseline", None)
+        said = Manifest(
+            artifacts=artifacts, files=files, source=source, baseline=baseline and _file(baseline), **document
+        )
+        manifest = TypeAdapter(Manifest).validate_python(vars(said))
+        if "name" not in manifest.target:
+            raise ValueError("its target has no name")
     except OSError as error:
         raise OutputError(f"{path} cannot be read: {error.strerror}.", fix=fix) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise OutputError(f"{path} is not a manifest of edgex: {place}: {first['msg']}.", fix=fix) from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OutputError(f"{path} is not a manifest of edgex: {error}.", fix=fix) from error
+    return manifest
 
 
 def artifact_files(paths: Sequence[Path]) -> list[Path]:
@@ -175,10 +210,8 @@ def verify(directory: Path) -> list[Problem]:
     Raises:
         OutputError: there is no manifest, or it is not one of ours.
     """
-    manifest = read_manifest(directory)
-    expected = [FileRecord(artifact.path.name, artifact.bytes, artifact.sha256) for artifact in manifest.artifacts]
     problems = []
-    for record in (*expected, *manifest.files):
+    for record in read_manifest(directory).contents.values():
         path = directory / record.name
         if not path.is_file():
             problems.append(Problem(record.name, "is missing"))
@@ -198,13 +231,17 @@ def _file(entry: Mapping[str, Any]) -> FileRecord:
     record = FileRecord(**entry)
     if Path(record.name).name != record.name or record.name == "..":
         raise ValueError(f"{record.name!r} is outside the directory")
+    if len(os.fsencode(record.name)) > LONGEST_NAME or "\0" in record.name:
+        raise ValueError("a name in it is none that a file can have")
+    if not isinstance(record.bytes, int) or not isinstance(record.sha256, str):
+        raise TypeError(f"{record.name!r} has a size or hash that is none")
     return record
 
 
-def _versions() -> dict[str, str]:
+def _versions(libraries: Sequence[str]) -> dict[str, str]:
     from edgex import __version__
 
-    return {"edgex": __version__, "python": platform.python_version(), **library_versions(LIBRARIES)}
+    return {"edgex": __version__, "python": platform.python_version(), **library_versions(libraries)}
 
 
 def library_versions(names: Sequence[str]) -> dict[str, str]:

@@ -65,6 +65,14 @@ def test_verify_names_what_changed(name: str, tmp_path: Path) -> None:
         ("files", [{"name": "..", "bytes": 2, "sha256": ""}], r"'\.\.' is outside the directory"),
         ("files", 3, "is not a manifest of edgex"),
         ("unknown", 3, "is not a manifest of edgex: .*unknown"),
+        ("files", [{"name": "x" * 300, "bytes": 2, "sha256": ""}], "none that a file can have"),
+        ("files", [{"name": "a\0b", "bytes": 2, "sha256": ""}], "none that a file can have"),
+        ("files", [{"name": "a", "bytes": [], "sha256": ""}], "'a' has a size or hash that is none"),
+        ("target", 5, "target: Input should be a valid"),
+        ("target", {}, "its target has no name"),
+        ("target", {"name": 5}, "target.name: Input should be a valid string"),
+        ("preprocessing", [], "preprocessing: Input should be a valid"),
+        ("baseline", 5, "is not a manifest of edgex"),
     ],
 )
 def test_a_manifest_with_a_fault(key: str, value: object, message: str, tmp_path: Path) -> None:

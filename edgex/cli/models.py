@@ -44,6 +44,7 @@ from edgex.cli.options import (
     WeightBits,
     chosen_target,
 )
+from edgex.errors import OutputError
 from edgex.settings import Settings
 
 
@@ -237,3 +238,38 @@ def export(
         documents.print_json("export", **documents.written_document(written))
     else:
         tables.show_written(written)
+
+
+@command
+def reproduce(
+    directory: Annotated[Path, typer.Argument(help="An output directory.", show_default=False)],
+    model: Model = None,
+    calib: Calib = None,
+    train: Train = None,
+    baseline: Baseline = None,
+    target: Annotated[str | None, typer.Option(help="A .toml file of your own, if it was made for that.")] = None,
+    json: Json = False,
+) -> None:
+    """Make an output directory again, elsewhere, and compare every byte. Exit 8 if one differs."""
+    from edgex import pipeline
+    from edgex.manifest import read_manifest
+    from edgex.render import documents, tables
+
+    settings = Settings()
+    manifest = read_manifest(directory)
+    name, variants = manifest.target["name"], manifest.target
+    inputs = pipeline.Inputs(
+        model=settings.model(model),
+        target=chosen_target(target or name, variants.get("arch"), variants.get("jetpack")),
+        calib=settings.need("calib", calib) if manifest.data else None,
+        train=settings.need("train", train) if manifest.training else None,
+        baseline=baseline,
+    )
+    with console.progress() as progress:
+        found = pipeline.reproduce(directory, inputs, progress)
+    if json:
+        documents.print_json("reproduce", **documents.reproduce_document(found))
+    else:
+        tables.show_reproduction(found)
+    if found.problems:
+        raise typer.Exit(OutputError.exit_code)

@@ -1,7 +1,7 @@
 """The order of the stages: from a model file to a directory of artifacts.
 
-The only room that knows which stage follows which. :func:`quantize`, :func:`export` and :func:`prune` are the commands
-of these names.
+The only room that knows which stage follows which. :func:`quantize`, :func:`export`, :func:`prune` and
+:func:`reproduce` are the commands of these names.
 """
 
 from edgex.pipeline.artifacts import PLAN_NAME, PRUNING_NAME, TRAINING_NAME, WrittenDirectory
@@ -9,15 +9,18 @@ from edgex.pipeline.calibration import Progress, calibration_images, data_warnin
 from edgex.pipeline.options import PruneOptions, QuantizeOptions
 from edgex.pipeline.prune import PruneReport, prune
 from edgex.pipeline.quantize import export, quantize, quantize_whole
+from edgex.pipeline.reproduce import Inputs, Reproduction, reproduce
 
 __all__ = [
     "PLAN_NAME",
     "PRUNING_NAME",
     "TRAINING_NAME",
+    "Inputs",
     "Progress",
     "PruneOptions",
     "PruneReport",
     "QuantizeOptions",
+    "Reproduction",
     "WrittenDirectory",
     "calibration_images",
     "data_warnings",
@@ -25,4 +28,5 @@ __all__ = [
     "prune",
     "quantize",
     "quantize_whole",
+    "reproduce",
 ]

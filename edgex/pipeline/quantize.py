@@ -27,11 +27,15 @@ from edgex.pipeline.calibration import Calibrated, ModelFile, Progress, calibrat
 from edgex.pipeline.options import QuantizeOptions
 from edgex.pipeline.pruning import check_prunable, has_zeros, prune_model, record_of
 from edgex.pipeline.stages import unfinished
-from edgex.pipeline.training import train_calibrated, training_images
+from edgex.pipeline.training import TRAINING_LIBRARIES, train_calibrated, training_images
 from edgex.plan import QuantizationPlan
 from edgex.prune.record import PRUNING_SCHEMA
 from edgex.records import Artifact
+from edgex.runtime import physical_cores
 from edgex.target import TargetProfile
+
+EXPORT_OPTIONS = ("preprocess", "resize", "input_size")
+"""Those that shape what ``export`` writes."""
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:
@@ -157,6 +161,9 @@ def quantize_whole(
             target={"name": target.name, **target.options},
             preprocessing=source.preprocessing.to_json(),
             recipe=options.recipe(),
+            training=_training_record(train, to_train_on, options),
+            baseline=None if baseline is None else file_record(baseline),
+            trained_by=() if to_train_on is None else TRAINING_LIBRARIES,
         )
         warnings = [*calibrated.warnings, *_storage_warnings(in_order, target, plan)]
         if record is not None and baseline is None and options.prune is None:
@@ -196,7 +203,7 @@ def export(
             data={},
             target={"name": target.name, **target.options},
             preprocessing=source.preprocessing.to_json(),
-            recipe={"input_size": options.input_size},
+            recipe={name: options.recipe()[name] for name in EXPORT_OPTIONS},
         )
     return WrittenDirectory(output, placed(manifest.artifacts, output), source.notes)
 
@@ -226,6 +233,18 @@ def _data_record(calib: str | Path, dataset: Dataset) -> dict[str, Any]:
         "turned_by_exif": len(dataset.log.reoriented),
         "other_files": dataset.ignored,
         "fingerprint": dataset.fingerprint,
+    }
+
+
+def _training_record(train: str | Path | None, dataset: Dataset | None, options: QuantizeOptions) -> dict[str, Any]:
+    """What the manifest says of images that were trained on, and of what else the result of training depends on."""
+    if train is None or dataset is None:
+        return {}
+    return {
+        "name": Path(train).name,
+        "images": len(dataset),
+        "fingerprint": dataset.fingerprint,
+        "threads": options.threads or physical_cores(),
     }
 
 

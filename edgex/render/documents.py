@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgex.lint import Finding
     from edgex.manifest import Problem
     from edgex.measure import Evaluation
-    from edgex.pipeline import WrittenDirectory
+    from edgex.pipeline import Reproduction, WrittenDirectory
     from edgex.prune.record import PruningRecord
     from edgex.records import Artifact
     from edgex.target import TargetProfile
@@ -155,7 +155,16 @@ def verify_document(directory: Path, problems: Sequence["Problem"]) -> dict[str,
     return {
         "directory": directory,
         "intact": not problems,
-        "problems": [{"name": problem.name, "message": problem.message} for problem in problems],
+        "problems": [asdict(problem) for problem in problems],
+    }
+
+
+def reproduce_document(found: "Reproduction") -> dict[str, Any]:
+    return {
+        "directory": found.directory,
+        "identical": not found.problems,
+        "problems": [asdict(problem) for problem in found.problems],
+        "changed": [{"name": name, "then": then, "now": now} for name, (then, now) in found.changed.items()],
     }
 
 

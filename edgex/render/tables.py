@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgex.inspection import Inspection
     from edgex.lint import Finding
     from edgex.manifest import Problem
-    from edgex.pipeline import WrittenDirectory
+    from edgex.pipeline import Reproduction, WrittenDirectory
     from edgex.target import TargetProfile
 
 MOST_PAIRS = 10
@@ -258,6 +258,15 @@ def show_verify(directory: Path, problems: Sequence["Problem"]) -> None:
     for problem in problems:
         out().print(f"{problem.name} {problem.message}")
     out().print(f"{directory}: {len(problems)} problems" if problems else f"{directory} is intact")
+
+
+def show_reproduction(found: "Reproduction") -> None:
+    for name, (then, now) in found.changed.items():
+        out().print(f"{name} was {then} then, and is {now} now")
+    for problem in found.problems:
+        out().print(f"{problem.name} {problem.message}")
+    count = len(found.problems)
+    out().print(f"{found.directory}: {count} files differ" if count else f"{found.directory} is made again, bit by bit")
 
 
 def show_demo(report: "DemoReport") -> None:
