@@ -23,7 +23,7 @@ HOSTILE = (
     "\"><img src=x onerror='alert(2)'>",
     "$\\frac{1}{0$",
     "_hidden",
-    "长" * 300,
+    "长" * 80,
     "a\x00b\x1b[31m\u202etxt.exe",
     "{{ 7 * 7 }}{% raw %}",
     "&amp;#000001",
