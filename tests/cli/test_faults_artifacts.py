@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from command import EDGEX, Outcome, edgex, environment, refused
-from foreign import save_greedy, save_identity, save_onnx
+from foreign import save_endless, save_greedy, save_identity, save_onnx
 from onnx import TensorProto, helper
 
 from edgex.errors import ExitCode
@@ -206,3 +206,11 @@ def test_a_forged_directory_is_not_compiled(
     (folder / "out" / "manifest.json").write_text(json.dumps(manifest))
     assert edgex("verify", "out", cwd=folder).code == ExitCode.OK
     refused(edgex("compile", "out", "--target", target, cwd=folder), ExitCode.MODEL_REFUSED, ".onnx", words)
+
+
+@pytest.mark.slow
+def test_40_a_file_that_never_ends(folder: Path) -> None:
+    """The limit is a minute for each run, and bench asks for two at once."""
+    save_endless(folder / "endless.onnx")
+    outcome = edgex("bench", "endless.onnx", "--runtime", "onnxruntime", cwd=folder)
+    refused(outcome, ExitCode.MODEL_REFUSED, "endless.onnx", "was stopped")
