@@ -1,7 +1,7 @@
 """``reproduce``: run what a manifest says again, and compare."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -92,16 +92,17 @@ def _options(manifest: Manifest, directory: Path) -> QuantizeOptions:
     from pydantic import TypeAdapter
 
     try:
-        options = TypeAdapter(QuantizeOptions).validate_python(dict(manifest.recipe))
+        said = {**manifest.recipe, "threads": manifest.training.get("threads")}
+        options = TypeAdapter(QuantizeOptions).validate_python(said)
         understood = {name: options.recipe().get(name) for name in manifest.recipe}
         if understood != manifest.recipe:
             raise ValueError("it has options that this edgex does not know")
-        return replace(options, threads=manifest.training.get("threads"))
     except (ValueError, TypeError) as error:
         raise OutputError(
             f"The recipe in the manifest of {directory} cannot be followed: {error}.",
             fix=f"Use the edgex that wrote it, {manifest.versions.get('edgex')}.",
         ) from error
+    return options
 
 
 def _check(manifest: Manifest, inputs: Inputs, options: QuantizeOptions) -> None:

@@ -136,6 +136,12 @@ def test_a_recipe_that_is_not_understood(recipe: dict[str, object], project: Pat
     refused(outcome, ExitCode.INPUT_OUTPUT, "The recipe in the manifest of out cannot be followed")
 
 
+def test_threads_that_are_none(project: Path) -> None:
+    changed(project / "out", lambda document: document["training"].update(threads="many"))
+    outcome = edgex("reproduce", "out", "demo", *DEMO, "--train", "digits", cwd=project)
+    refused(outcome, ExitCode.INPUT_OUTPUT, "The recipe in the manifest of out cannot be followed")
+
+
 def test_ten_runs_give_the_same_bytes(project: Path) -> None:
     """Wherever they run, by however many threads, whatever Python hashes strings to; the manifest too."""
     expected = {path.name: file_record(path).sha256 for path in (project / "out").iterdir()}
