@@ -26,7 +26,7 @@ demo: $(VENV)/.light
 
 test: check $(TFLITE_VENV)/.done
 	@echo "== tests"
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.test
 	@echo "== ruff and mypy"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgex.errors import UsageError
 from edgex.runtime import worker
+from edgex.runtime.cores import one_core, physical_cores
 from edgex.runtime.process import Limits, Worker
 from edgex.runtime.registry import RUNTIMES, runtimes_for
 from edgex.runtime.runner import Runner
@@ -17,6 +18,7 @@ __all__ = [
     "Worker",
     "describe_python",
     "installed_runtimes",
+    "one_core",
     "open_runner",
     "physical_cores",
     "runtimes_for",
@@ -68,15 +70,3 @@ def describe_python(python: Path | None = None) -> tuple[str, Mapping[str, str]]
     with Worker(python) as process:
         answer, _ = process.ask("describe", process.limits.run_seconds)
     return answer["python"], answer["runtimes"]
-
-
-def physical_cores() -> int:
-    """Cores that this process may use, not counting twins: the thread count from which on more are seldom faster."""
-    import psutil
-
-    physical = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-    try:
-        return min(physical, len(psutil.Process().cpu_affinity()))
-    except AttributeError:
-        # macOS has no affinity
-        return physical

@@ -9,10 +9,11 @@ from edgex.errors import OutputError, RuntimeMissingError, UsageError
 
 
 class Runtime(NamedTuple):
-    """The suffixes of the files a runtime takes, and how it is installed."""
+    """The suffixes of the files a runtime takes, how it is installed, and whether it is for other than the CPU."""
 
     suffixes: tuple[str, ...]
     install: str
+    accelerated: bool = False
 
 
 RUNTIMES: Mapping[str, Runtime] = MappingProxyType(
@@ -23,8 +24,10 @@ RUNTIMES: Mapping[str, Runtime] = MappingProxyType(
             "pip install tflite-runtime 'numpy<2', in a Python 3.11 or older of its own; give it by --python",
         ),
         "onnxruntime": Runtime((".onnx",), "pip install onnxruntime"),
-        "onnxruntime-cuda": Runtime((".onnx",), "pip install onnxruntime-gpu, in place of onnxruntime"),
-        "onnxruntime-tensorrt": Runtime((".onnx",), "pip install onnxruntime-gpu tensorrt, in place of onnxruntime"),
+        "onnxruntime-cuda": Runtime((".onnx",), "pip install onnxruntime-gpu, in place of onnxruntime", True),
+        "onnxruntime-tensorrt": Runtime(
+            (".onnx",), "pip install onnxruntime-gpu tensorrt, in place of onnxruntime", True
+        ),
         "openvino": Runtime((".onnx", ".tflite", ".xml"), "pip install 'edgex[openvino]'"),
     }
 )

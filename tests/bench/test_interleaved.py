@@ -1,6 +1,7 @@
 """Files take turns in fresh processes, and a report says what was measured, and how surely."""
 
 import csv
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from edgex.bench.block import Contender
 from edgex.bench.interval import Interval
 from edgex.errors import ExitCode, ModelError, UsageError
 from edgex.runtime import physical_cores
+from edgex.runtime.cores import fastest_cores
 from edgex.write.onnx import onnx_model
 from edgex.write.tflite import tflite_model
 
@@ -37,11 +39,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def allowed_cores() -> set[int]:
+    """None where the system does not place processes on request."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
 class Processes:
     """In place of processes: latencies that are made up, and the order in which they were started and asked."""
 
     def __init__(self, latency: Latency = lambda _: 1.0, spread: float = 0.0) -> None:
         self.started: list[str] = []
+        self.cores: list[set[int]] = []
         self.asked: list[str] = []
         self.latency, self.spread = latency, spread
         self.random = np.random.default_rng(0)
@@ -57,6 +65,7 @@ class MadeUp(nullcontext[Any]):
         super().__init__(self)
         self._name, self._asked = contender.path.name, processes.asked
         processes.started.append(self._name)
+        processes.cores.append(allowed_cores())
         self.usual_ms = processes.latency(contender)
         self.init_ms, self.first_ms = 10 * self.usual_ms, 2 * self.usual_ms
         self._steady = self.usual_ms * (1 + processes.spread * processes.random.normal())
@@ -176,6 +185,20 @@ def test_turns_are_mirrored(folder: Path, made_up: Callable[..., Processes]) -> 
     assert len(asked) == 10 * 4
     assert set(asked) == {(*forth, *back), (*back, *forth)}
     assert 10 < asked.count((*forth, *back)) < 30, "neither is the rule"
+
+
+@pytest.mark.skipif(not allowed_cores(), reason="the system does not place processes on request")
+def test_files_on_one_thread_share_a_core(folder: Path, made_up: Callable[..., Processes]) -> None:
+    """No two cores of a shared machine are equally fast. Each round has the next one."""
+    path, before = folder / "small.onnx", allowed_cores()
+    processes = made_up()
+    bench([path, path], ONNXRUNTIME)
+    fastest = fastest_cores(before)
+    assert processes.cores == [{fastest[number // 2 % len(fastest)]} for number in range(20)]
+    processes = made_up()
+    bench([path, path], replace(ONNXRUNTIME, threads=2))
+    assert processes.cores == [before] * 20
+    assert allowed_cores() == before
 
 
 @pytest.mark.parametrize(
