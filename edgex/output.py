@@ -25,6 +25,11 @@ RENAME_EXCHANGE = 2
 """What renameat2(2) takes."""
 
 
+def real_path(path: Path) -> Path:
+    """Where an output is, links followed. A link to itself is left for the disk to refuse; ``resolve`` raises on it."""
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def replace_directory(path: Path) -> Iterator[Path]:
     """Give a temporary directory to write into, which becomes ``path`` when the block ends without an exception.
@@ -36,7 +41,7 @@ def replace_directory(path: Path) -> Iterator[Path]:
         OutputError: before the block, as :func:`locked`, or if ``path`` exists and edgex did not write it; after it,
             if the disk refuses.
     """
-    target = path.resolve()
+    target = real_path(path)
     with locked(path), _refusals_of_the_disk(path):
         work = target.with_name(f".{target.name}.partial")
         _recover(work, target)
@@ -75,12 +80,13 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         OutputError: its folder is missing or cannot be written, or another process holds the lock; names its PID.
     """
-    target = path.resolve()
-    if not target.parent.is_dir():
-        raise OutputError(f"{path} cannot be written: its folder {path.parent} does not exist.", fix="Make it first.")
+    target = real_path(path)
     lock_file = target.with_name(f".{target.name}.lock")
     with ExitStack() as stack:
         with _refusals_of_the_disk(path):
+            if not target.parent.is_dir():
+                why = f"its folder {path.parent} does not exist"
+                raise OutputError(f"{path} cannot be written: {why}.", fix="Make it first.")
             try:
                 descriptor = stack.enter_context(_held(lock_file))
             except BlockingIOError:
@@ -175,7 +181,7 @@ def _recover(work: Path, target: Path) -> None:
 
 
 def _refuse_foreign(path: Path, target: Path) -> None:
-    if not target.exists():
+    if not os.path.lexists(target):
         return
     try:
         read_manifest(target)

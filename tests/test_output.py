@@ -130,7 +130,7 @@ def as_nobody(tmp_path: Path) -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    for folder in tmp_path.parents[:2]:
+    for folder in tmp_path.parents[:-2]:  # pytest's own, one more where it has workers
         folder.chmod(0o755)
     os.seteuid(NOBODY)
     yield
@@ -142,6 +142,21 @@ def test_a_parent_that_cannot_be_written(tmp_path: Path, request: pytest.Fixture
     request.getfixturevalue("as_nobody")
     _refused(tmp_path / "out", r"out cannot be written: Permission denied")
     assert _names(tmp_path) == set()
+
+
+def test_a_parent_that_cannot_be_entered(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    (tmp_path / "closed" / "inner").mkdir(parents=True)
+    (tmp_path / "closed").chmod(0)
+    request.getfixturevalue("as_nobody")
+    _refused(tmp_path / "closed" / "inner" / "out", r"out cannot be written: Permission denied")
+
+
+@pytest.mark.parametrize("name", ["loop", "loop/out"])
+def test_a_link_to_itself(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    _refused(tmp_path / name, f"{name} (cannot be written|exists, and edgex did not write it)")
+    assert (tmp_path / "loop").is_symlink()
+    assert _names(tmp_path) == {"loop"}
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from edgex.errors import OutputError, UsageError
 from edgex.graph.keras_record import read_record
 from edgex.json_record import to_document
 from edgex.manifest import artifact_record
-from edgex.output import locked, replace_files
+from edgex.output import locked, real_path, replace_files
 from edgex.pipeline.artifacts import deflated_bytes
 from edgex.pipeline.calibration import ModelFile, Progress, data_warnings, read_model_file
 from edgex.pipeline.latency import stopwatch
@@ -111,7 +111,7 @@ def _refuse_to_replace(output: Path, model: Path) -> None:
     fix = "Choose another file with -o."
     if output.suffix != ".keras":
         raise UsageError(f"{output} has not the name of a .keras file.", fix=fix)
-    if output.resolve() == model.resolve():
+    if real_path(output) == real_path(model):
         raise UsageError(f"{output} is the model that is to be pruned.", fix=fix)
     if not output.parent.is_dir():
         raise OutputError(f"{output} cannot be written: its folder does not exist.", fix="Make it first.")

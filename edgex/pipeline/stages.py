@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgex.graph.ir import Graph
+from edgex.output import real_path
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def unfinished(output: Path, kept: Path | None = None) -> Iterator[Path]:
 
     Without ``kept`` it lies beside the output, and goes when the block ends well.
     """
-    target = output.resolve()
+    target = real_path(output)
     folder = kept or target.with_name(f".{target.name}.unfinished")
     try:
         yield folder

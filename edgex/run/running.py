@@ -11,7 +11,7 @@ from edgex.dataset import open_dataset
 from edgex.errors import OutputError
 from edgex.gate import GateResult, gate
 from edgex.manifest import file_record
-from edgex.output import locked
+from edgex.output import locked, real_path
 from edgex.pipeline import Progress, quantize
 from edgex.pipeline.stages import key_of
 from edgex.predictions import PREDICTIONS_NAME
@@ -101,7 +101,7 @@ def run(recipe: Recipe, progress: Progress = _silent, *, fresh: bool = False) ->
 
 
 def _stages_folder(output: Path) -> Path:
-    target = output.resolve()
+    target = real_path(output)
     folder = target.with_name(f".{target.name}.stages")
     try:
         folder.mkdir(exist_ok=True)
