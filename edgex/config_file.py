@@ -15,7 +15,7 @@ CONFIG_NAME = "edgex.toml"
 TEMPLATE = """\
 # What `edgex` assumes where its command line says nothing. Paths are relative to this file.
 # Lines that begin with "#:" are settings at an example value; remove the "#:" to use one.
-model = "model.keras"  # a .keras or .h5 file; "demo" is the small Xception that ships with edgex
+model = "model.keras"  # a .keras, .h5 or float .onnx file; "demo" is the small Xception that ships with edgex
 target = "cpu"         # `edgex targets` lists them; or the path of a .toml of your own
 calib = "calib"        # images for calibration: a folder, a .zip, an .npz; "digits" for the demo
 

@@ -23,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from edgex.resources import targets_dir
+from fuzz.foreign_onnx import foreign_onnx
 from fuzz.targets import BESIDE, CORPUS
 
 SIZE = 8
@@ -268,6 +269,7 @@ def _written(folder: Path, pictures: Mapping[str, bytes]) -> Iterator[tuple[str,
         return of(f"functional.{ending}", *outputs)
 
     yield "onnx", model("int8.onnx", "cpu", "jetson", "four") | model("fp32.onnx", "cpu") | model("fp16.onnx", "jetson")
+    yield "onnx-model", {"foreign.onnx": foreign_onnx(SIZE, CLASSES)} | model("fp32.onnx", "cpu")
     yield "tflite", model("int8.tflite", "cpu", "four", "integer") | model("fp32.tflite", "cpu")
     yield "plan", of("plan.json", "cpu", "four")
     yield "manifest", of("manifest.json", "cpu", "jetson")

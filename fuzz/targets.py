@@ -69,7 +69,7 @@ def each(*readers: Reader) -> Reader:
 # Models
 
 
-def _read_keras(path: Path) -> None:
+def _read_graph(path: Path) -> None:
     """A model, counted, prepared and written in every format."""
     from edgex.graph.passes import prepare
     from edgex.graph.read import read_model
@@ -311,10 +311,11 @@ BESIDE = CORPUS / "beside"
 TARGETS = {
     target.name: target
     for target in (
-        Target("keras", "model.keras", mutate_zip(_in_keras), each(_read_keras, _read_pruning_record)),
-        Target("h5", "model.h5", mutate_hdf5, _read_keras),
+        Target("keras", "model.keras", mutate_zip(_in_keras), each(_read_graph, _read_pruning_record)),
+        Target("h5", "model.h5", mutate_hdf5, _read_graph),
         Target("keras-config", "config.json", mutate_json, _parse_configuration),
         Target("onnx", "model.onnx", mutate_onnx, each(_lint_onnx, _read_onnx)),
+        Target("onnx-model", "model.onnx", mutate_onnx, _read_graph),
         Target("tflite", "model.tflite", mutate_tflite, _read_tflite),
         Target("worker", "answer", mutate_bytes, _read_answer),
         Target("edgex-toml", "edgex.toml", mutate_settings, _read_settings),

@@ -14,7 +14,8 @@ PACKAGE = Path(edgex.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = (
-    {"__init__", "console", "documents", "errors", "npz_file", "parallel", "proportions"},
+    {"__init__", "errors", "parallel", "proportions", "wire_format"},
+    {"console", "documents", "model_file", "npz_file"},
     {"cpu", "graph", "json_record", "predictions", "preprocess", "records", "resources", "strict_toml", "toml_file"},
     {"comparison", "config_file", "images", "logits", "manifest", "plan", "target"},
     {"config", "output", "report", "sources", "write"},

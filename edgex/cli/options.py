@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from edgex.target import TargetProfile
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-Model = Annotated[Path | None, typer.Argument(help="A .keras or .h5 file, or the word demo.", show_default=False)]
+Model = Annotated[
+    Path | None, typer.Argument(help="A .keras, .h5 or float .onnx file, or the word demo.", show_default=False)
+]
 Artifacts = Annotated[list[Path], typer.Argument(help="Files, or output directories.", show_default=False)]
 Target = Annotated[str | None, typer.Option(help="cpu, jetson, gpu-desktop, or a .toml file of your own.")]
 Arch = Annotated[str | None, typer.Option(help="Of the target cpu: x86 or arm.")]

@@ -40,7 +40,7 @@ RECORD = "edgex.json"
 """What edgex adds; see :mod:`edgex.graph.keras_record`."""
 
 SAVE_AGAIN = "Save the whole model again with model.save('model.keras')."
-NAME_A_FILE = "Name a .keras or .h5 file."
+NAME_A_FILE = "Name a .keras, .h5 or .onnx file."
 FROM_SAVED_MODEL = (
     "Load it with the Keras that wrote it, then model.save('model.keras'): keras.models.load_model for TensorFlow "
     "up to 2.15, tf_keras.models.load_model after that."

@@ -1,7 +1,6 @@
 """Reading a Keras model into a graph, as data: no Keras, no TensorFlow, no code from the file."""
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
@@ -10,14 +9,14 @@ from itertools import chain, count
 from pathlib import Path
 
 from edgex.errors import ModelError, UsageError
+from edgex.graph.building import Nodes
 from edgex.graph.ir import Graph, Input, Node
 from edgex.graph.keras_archive import SAVE_AGAIN, naming, open_keras
 from edgex.graph.keras_call import Call
 from edgex.graph.keras_config import Layer, Model, parse_model
 from edgex.graph.keras_layers import LAYERS, read_call
 from edgex.graph.keras_weights import LayerPath, Weights, read_weights
-from edgex.graph.limits import LAYER_LIMIT, TENSOR_LIMIT, WEIGHTS_LIMIT
-from edgex.graph.shapes import Shape
+from edgex.graph.limits import LAYER_LIMIT
 
 CallId = tuple[str, int]
 
@@ -70,18 +69,16 @@ class _Builder:
     weights: Weights
     keras_2: bool
     input_size: int | None
-    nodes: list[Node] = field(default_factory=list)
-    shapes: dict[str, Shape] = field(default_factory=dict)
+    nodes: Nodes = field(default_factory=Nodes)
     names: set[str] = field(default_factory=set)
     layers_read: int = 0
-    weight_bytes: int = 0
 
     def graph(self, model: Model) -> Graph:
         self.names.update(layer.name for layer in model.layers)
         layers = {layer.name: layer for layer in model.layers}
         inputs = [self._input(layers[ref.layer]) for ref in model.inputs]
         outputs = self._model(model, (), "", inputs)
-        return Graph(model.name, _needed(self.nodes, outputs), outputs)
+        return self.nodes.graph(model.name, outputs)
 
     def _input(self, layer: Layer) -> str:
         batch_shape = layer.config.get("batch_shape", layer.config.get("batch_input_shape"))
@@ -97,7 +94,7 @@ class _Builder:
         if not all(isinstance(size, int) and size > 0 for size in shape):
             raise ModelError(f"its input {layer.name!r} has the shape {shape}", fix="Build it for images of one size.")
         with self._fitting(layer):
-            self._append(Node(layer.name, Input(shape)))
+            self.nodes.append(Node(layer.name, Input(shape)))
         return layer.name
 
     def _model(self, model: Model, path: LayerPath, prefix: str, inputs: Sequence[str]) -> tuple[str, ...]:
@@ -124,12 +121,13 @@ class _Builder:
 
     def _layer(self, layer: Layer, path: LayerPath, name: str, inputs: tuple[str, ...]) -> str:
         """Call a layer on tensors; returns the tensor that it makes."""
-        shapes = tuple(self.shapes[read] for read in inputs)
+        shapes = tuple(self.nodes.shapes[read] for read in inputs)
         call = Call(layer, name, inputs, shapes, self.weights.get((*path, layer.name), {}), self.keras_2)
         with self._fitting(layer):
-            for node in read_call(call):
-                self._append(node)
-        return self.nodes[-1].name
+            nodes = read_call(call)
+            for node in nodes:
+                self.nodes.append(node)
+        return nodes[-1].name
 
     @contextmanager
     def _fitting(self, layer: Layer) -> Iterator[None]:
@@ -144,18 +142,6 @@ class _Builder:
             raise UsageError(
                 f"it cannot take images of {size}: {problem}", fix="Choose another --input-size."
             ) from error
-
-    def _append(self, node: Node) -> None:
-        """Add a node. ValueError if what it reads does not fit, or what it takes is too large."""
-        sources = [Node(name, Input(self.shapes[name])) for name in dict.fromkeys(node.inputs)]
-        shape = Graph("", (*sources, node), (node.name,)).shapes[node.name]
-        if math.prod(shape) > TENSOR_LIMIT:
-            raise ValueError(f"{node.name} is of the shape {shape}, of more than {TENSOR_LIMIT} values")
-        self.weight_bytes += sum(array.nbytes for array in node.params.values())
-        if self.weight_bytes > WEIGHTS_LIMIT:
-            raise ValueError(f"with {node.name}, the weights of all calls take more than {WEIGHTS_LIMIT} bytes")
-        self.shapes[node.name] = shape
-        self.nodes.append(node)
 
     def _count(self, model: Model) -> None:
         self.layers_read += len(model.layers) + sum(len(read) for layer in model.layers for read in layer.calls)
@@ -193,12 +179,3 @@ def _call_order(model: Model) -> Iterator[CallId]:
         if call in reads:
             yield call
         sorter.done(call)
-
-
-def _needed(nodes: Sequence[Node], outputs: Iterable[str]) -> tuple[Node, ...]:
-    """The nodes that the outputs depend on, and all inputs."""
-    needed = set(outputs)
-    for node in reversed(nodes):
-        if node.name in needed:
-            needed.update(node.inputs)
-    return tuple(node for node in nodes if node.name in needed or isinstance(node.op, Input))

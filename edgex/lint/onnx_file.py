@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex.errors import ModelError
-from edgex.runtime.model_file import read_onnx
+from edgex.model_file import read_onnx
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto

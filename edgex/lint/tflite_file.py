@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex.errors import ModelError
-from edgex.runtime.model_file import read_model_file
+from edgex.model_file import read_model_file
 
 FILE_IDENTIFIER = b"TFL3"
 FLOATS = {"FLOAT16": np.float16, "FLOAT32": np.float32, "FLOAT64": np.float64}

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from edgex.model_file import read_onnx
 from edgex.plan import QuantizationParameters
-from edgex.runtime.model_file import read_onnx
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
@@ -25,7 +25,7 @@ class Ends(NamedTuple):
 def onnx_ends(path: Path, input_name: str, output_name: str) -> Ends:
     """Those of the first DequantizeLinear and the last QuantizeLinear, with only layout between.
 
-    Only what is in the file itself is read. Errors as :func:`edgex.runtime.model_file.read_onnx`.
+    Only what is in the file itself is read. Errors as :func:`edgex.model_file.read_onnx`.
     """
     graph = read_onnx(path, external_data=True).graph
     constants = {tensor.name: tensor for tensor in graph.initializer if not tensor.external_data}

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex.errors import EdgexError, ModelError, RuntimeMissingError
+from edgex.model_file import check_model_file
 from edgex.runtime import worker
-from edgex.runtime.model_file import check_model_file
 from edgex.runtime.registry import missing
 
 WORKER = Path(worker.__file__)

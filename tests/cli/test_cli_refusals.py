@@ -80,7 +80,7 @@ def test_unknown_commands_and_options(folder: Path) -> None:
 
 def test_models_that_are_none(folder: Path) -> None:
     (folder / "model.onnx").write_bytes(b"\x08\x01")
-    refused(edgex("inspect", "model.onnx", cwd=folder), ExitCode.MODEL_REFUSED, "model.onnx", ".keras")
+    refused(edgex("inspect", "model.onnx", cwd=folder), ExitCode.MODEL_REFUSED, "model.onnx", "opset")
     refused(edgex("inspect", "missing.keras", cwd=folder), ExitCode.USAGE, "missing.keras")
 
 

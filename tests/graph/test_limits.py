@@ -11,7 +11,7 @@ import pytest
 from keras_spoiling import Archive, layer_config, refusal
 
 from edgex.errors import UsageError
-from edgex.graph import read_keras as reader
+from edgex.graph import building
 from edgex.graph.limits import LAYER_LIMIT
 from edgex.graph.read_keras import read_keras
 
@@ -117,9 +117,9 @@ def test_weights_of_all_calls_count(archive: Archive, monkeypatch: pytest.Monkey
 
     path = archive.config(shared).write()
     once = (3 * 3 * 3 * 4 + 4) + (4 * 2 + 2)
-    monkeypatch.setattr(reader, "WEIGHTS_LIMIT", 4 * (once + 3 * 16))
+    monkeypatch.setattr(building, "WEIGHTS_LIMIT", 4 * (once + 3 * 16))
     assert read_keras(path).outputs == ("dense",)
-    monkeypatch.setattr(reader, "WEIGHTS_LIMIT", 4 * (once + 3 * 16) - 1)
+    monkeypatch.setattr(building, "WEIGHTS_LIMIT", 4 * (once + 3 * 16) - 1)
     assert "weights of all calls" in refusal(path).message
 
 

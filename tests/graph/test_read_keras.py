@@ -23,7 +23,7 @@ from keras_oracle import (
     save,
 )
 
-from edgex.errors import ModelError, UsageError
+from edgex.errors import UsageError
 from edgex.graph.ir import Affine, Conv2D, Dense, Elu, Graph, Input, Relu, SeparableConv2D, Softmax
 from edgex.graph.keras_layers import LAYERS
 from edgex.graph.read import read_model
@@ -383,10 +383,3 @@ def test_real_model(shared: Path) -> None:
     assert sum(isinstance(node.op, SeparableConv2D) for node in graph.nodes) == 34
     assert graph.outputs == ("predictions.softmax",)
     assert "block5_sepconv2" in graph
-
-
-def test_onnx_is_announced(tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(b"\x08\x08")
-    with pytest.raises(ModelError, match="not yet supported"):
-        read_model(path)

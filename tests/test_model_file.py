@@ -11,9 +11,9 @@ from foreign import OPSET, save_identity, save_onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from edgex.errors import ModelError, OutputError
+from edgex.model_file import check_model_file, read_onnx
 from edgex.runtime import Worker, open_runner
 from edgex.runtime.memory import peak_memory
-from edgex.runtime.model_file import check_model_file, read_onnx
 
 RUNTIMES = ("onnxruntime", "openvino")
 WEIGHTS = np.arange(9, dtype=np.float32).reshape(3, 3)

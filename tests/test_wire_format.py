@@ -9,7 +9,7 @@ import pytest
 from foreign import save_identity
 from onnx import ModelProto
 
-from edgex.runtime.wire_format import has_more_fields
+from edgex.wire_format import has_more_fields
 
 DESCRIPTOR = ModelProto.DESCRIPTOR
 
@@ -58,7 +58,7 @@ PROGRAM = """
 import resource, sys
 from pathlib import Path
 from edgex.errors import ModelError
-from edgex.runtime.model_file import read_onnx
+from edgex.model_file import read_onnx
 read_onnx(Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgex.errors import ModelError, OutputError
-from edgex.runtime.wire_format import has_more_fields
+from edgex.wire_format import has_more_fields
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto

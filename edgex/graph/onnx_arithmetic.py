@@ -1,0 +1,141 @@
+"""Sums and products of ONNX, and the functions that exporters write out in them.
+
+Their parts are tensors that stand for what came so far: ``erf`` and the sums and products with it on the way to GELU,
+``x / 2 * (1 + erf(x / sqrt 2))``.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from edgex.graph.ir import Activation, ActivationFunction, Add, Affine, Array, Multiply, Node
+from edgex.graph.onnx_call import Call, Tensor
+
+ERF, GATE, TWICE = "erf(x / sqrt 2)", "1 + erf(x / sqrt 2)", "x * (1 + erf(x / sqrt 2))"
+"""Parts of GELU."""
+
+CLOSE = 1e-5
+"""Constants of functions, such as the root of two, are written in so many digits at least."""
+
+GATES: Mapping[str, ActivationFunction] = {"sigmoid": "silu", "hard_sigmoid": "hard_silu"}
+"""What a tensor times this function of itself is."""
+
+
+def read_add(call: Call) -> Tensor:
+    """Add, Sum: of tensors, or of a tensor and a constant."""
+    tensor, constant = _operands(call)
+    if constant is None:
+        return call.emit(Add(), [call.whole(position) for position in range(len(call.inputs))])
+    if tensor.part == ERF and np.all(constant == 1):
+        return replace(tensor, part=GATE)
+    return _affine(call, call.tensor(_position(call, tensor)), np.ones(1, np.float32), constant)
+
+
+def read_multiply(call: Call) -> Tensor:
+    """Mul: of tensors, or of a tensor and a constant; the end of functions that exporters write out."""
+    tensor, constant = _operands(call)
+    if constant is not None:
+        if tensor.part == TWICE and np.allclose(constant, 0.5):
+            return call.emit(Activation("gelu"), [replace(tensor, part="")], part="")
+        return _affine(call, call.tensor(_position(call, tensor)), constant, np.zeros(1, np.float32))
+    for gate, value in ((0, 1), (1, 0)):
+        done = _gated(call, gate, value)
+        if done is not None:
+            return done
+    return call.emit(Multiply(), [call.whole(0), call.whole(1)])
+
+
+def read_subtract(call: Call) -> Tensor:
+    """Sub, of a constant, or from one."""
+    tensor, constant = _operands(call)
+    if constant is None:
+        raise call.refusal("two tensors")
+    one = np.ones(1, np.float32)
+    if _position(call, tensor) == 0:
+        return _affine(call, call.tensor(), one, -constant)
+    return _affine(call, call.tensor(1), -one, constant)
+
+
+def read_divide(call: Call) -> Tensor:
+    """Div, by a constant."""
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        return _affine(call, call.tensor(), np.reciprocal(call.weights(1)), np.zeros(1, np.float32))
+
+
+def read_erf(call: Call) -> Tensor:
+    """Erf, a part of GELU."""
+    scaled = call.tensor()
+    node = call.nodes.made[scaled.name]
+    if not _is_affine(node, scale=math.sqrt(0.5)):
+        raise call.refusal("a use other than GELU")
+    return replace(scaled, name=node.inputs[0], part=ERF)
+
+
+def _gated(call: Call, gate: int, value: int) -> Tensor | None:
+    """The product of a tensor and a function of it, where that is a function by itself."""
+    gated, given = call.inputs[gate], call.inputs[value]
+    assert isinstance(gated, Tensor)
+    assert isinstance(given, Tensor)
+    if gated.part == GATE and not given.part:
+        if given.name == gated.name:
+            return replace(gated, part=TWICE)
+        node = call.nodes.made[given.name]
+        if _is_affine(node, scale=0.5) and node.inputs == (gated.name,):
+            return call.emit(Activation("gelu"), [replace(gated, part="")])
+    if not gated.part and not given.part and call.nodes.made[gated.name].inputs == (given.name,):
+        op = call.nodes.made[gated.name].op
+        if isinstance(op, Activation) and op.function in GATES:
+            return call.emit(Activation(GATES[op.function]), [given])
+    return None
+
+
+def _is_affine(node: Node, scale: float = 1.0, offset: float = 0.0) -> bool:
+    """Whether a node does this, the same in all channels."""
+    wanted = {"scale": scale, "offset": offset}
+    return isinstance(node.op, Affine) and all(
+        np.allclose(node.params[key], value, rtol=CLOSE, atol=0) for key, value in wanted.items()
+    )
+
+
+def _affine(call: Call, tensor: Tensor, scale: Array, offset: Array) -> Tensor:
+    """``tensor * scale + offset``; one that follows a factor alone becomes one with it."""
+    if tensor.flattened is not None:
+        raise call.refusal("a flattened image as its input")
+    factors, offsets = (_per_channel(call, tensor, values) for values in (scale, offset))
+    node = call.nodes.made[tensor.name]
+    read = tensor
+    if isinstance(node.op, Affine) and not node.params["offset"].any() and np.all(factors == 1):
+        factors, read = node.params["scale"], replace(tensor, name=node.inputs[0])
+    return call.emit(Affine(), [read], {"scale": factors, "offset": offsets})
+
+
+def _operands(call: Call) -> tuple[Tensor, Array | None]:
+    """The first tensor, and the constant beside it if there is one."""
+    if not call.inputs:
+        raise call.refusal("no input")
+    positions = [position for position, value in enumerate(call.inputs) if isinstance(value, Tensor)]
+    if not positions:
+        raise call.refusal("constants alone")
+    tensor = call.inputs[positions[0]]
+    assert isinstance(tensor, Tensor)
+    if len(positions) == len(call.inputs):
+        return tensor, None
+    if len(call.inputs) != 2:
+        raise call.refusal("constants among more than two inputs")
+    return tensor, call.weights(1 - positions[0])
+
+
+def _position(call: Call, tensor: Tensor) -> int:
+    return next(position for position, value in enumerate(call.inputs) if value is tensor)
+
+
+def _per_channel(call: Call, tensor: Tensor, values: Array) -> Array:
+    """A constant that is broadcast, as one number for each channel."""
+    if values.ndim > tensor.rank:
+        raise call.refusal(f"a constant of shape {values.shape}")
+    shape = (1,) * (tensor.rank - values.ndim) + values.shape
+    if any(size != 1 and axis != tensor.rank - 1 for size, axis in zip(shape, tensor.axes, strict=True)):
+        raise call.refusal(f"a constant of shape {values.shape}, other than one number or one for each channel")
+    return np.broadcast_to(values.reshape(-1), call.nodes.shapes[tensor.name][-1])

@@ -1,0 +1,86 @@
+"""Operators of ONNX on tensors or constants: exporters compute the shapes of tensors with them."""
+
+import numpy as np
+
+from edgex.graph.ir import Concat, Identity
+from edgex.graph.onnx_call import BATCH, Call, Constant, Tensor, Value
+from edgex.graph.onnx_windows import read_crop
+
+MOST_COMPUTED = 1000
+"""Numbers that a constant is computed from: sizes of tensors. Such nodes could double them over and over."""
+
+FLOATS = (1, 10, 11, 16)
+"""FLOAT, FLOAT16, DOUBLE and BFLOAT16 of TensorProto.DataType."""
+
+
+def read_constant(call: Call) -> Constant:
+    """Constant."""
+    if "value" in call.attributes:
+        return np.asarray(call.attributes["value"])
+    for key, dtype in (("value_float", "f4"), ("value_floats", "f4"), ("value_int", "i8"), ("value_ints", "i8")):
+        if key in call.attributes:
+            return np.asarray(call.attributes[key], dtype)
+    raise call.refusal("a value that is no array of numbers")
+
+
+def read_shape(call: Call) -> Constant:
+    """Shape, with :data:`~edgex.graph.onnx_call.BATCH` for the number of images."""
+    shape = np.array([BATCH, *call.shape(call.tensor())[1:]], np.int64)
+    return shape[call.attribute("start", 0) : call.attributes.get("end")]
+
+
+def read_gather(call: Call) -> Constant:
+    """Gather, of constants."""
+    if call.attribute("axis", 0) != 0:
+        raise call.refusal("an axis that is not the first")
+    given, chosen = call.constant(0), call.constant(1)
+    _expect_few(call, given.size * chosen.size)
+    try:
+        return np.asarray(given[chosen])
+    except IndexError as error:
+        raise ValueError(str(error)) from error
+
+
+def read_concatenate(call: Call) -> Value:
+    """Concat: of tensors along their channels, or of constants."""
+    if not any(isinstance(value, Tensor) for value in call.inputs):
+        constants = [call.constant(position) for position in range(len(call.inputs))]
+        _expect_few(call, sum(constant.size for constant in constants))
+        return np.concatenate(constants)
+    tensors = [call.whole(position) for position in range(len(call.inputs))]
+    axis = call.axis(call.attribute("axis", 1), tensors[0].rank)
+    if tensors[0].axes[axis] != tensors[0].rank - 1 or len({tensor.axes for tensor in tensors}) > 1:
+        raise call.refusal("an axis that is not that of the channels")
+    return call.emit(Concat(), tensors)
+
+
+def read_slice(call: Call) -> Value:
+    """Slice: the inside of an image, or a piece of a constant."""
+    if isinstance(call.inputs[0], Tensor):
+        return read_crop(call)
+    starts, ends = call.numbers("starts", 1), call.numbers("ends", 2)
+    axes, steps = call.numbers("axes", 3) or [0], call.numbers("steps", 4) or [1]
+    if not starts or not ends or len(starts) > 1 or axes != [0] or steps != [1]:
+        raise call.refusal("more than one axis or step")
+    return call.constant(0)[starts[0] : ends[0]]
+
+
+def read_cast(call: Call) -> Value:
+    """Cast: nothing between floats, as all is float32 in the graph."""
+    if not isinstance(call.inputs[0], Tensor):
+        return call.constant(0)
+    if call.attributes.get("to") not in FLOATS:
+        raise call.refusal("a type that is no float")
+    return call.emit(Identity(), [call.tensor()])
+
+
+def read_identity(call: Call) -> Value:
+    """Identity."""
+    if not isinstance(call.inputs[0], Tensor):
+        return call.constant(0)
+    return call.emit(Identity(), [call.tensor()])
+
+
+def _expect_few(call: Call, numbers: int) -> None:
+    if numbers > MOST_COMPUTED:
+        raise call.refusal(f"{numbers} numbers to compute a constant from")

@@ -1,0 +1,406 @@
+"""What a float ONNX file computes, the graph computes that is read from it; anything else is refused by name."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from graphs import tiny_xception
+from onnx import TensorProto, helper, numpy_helper
+from onnx_support import min_max_plan
+from operation_cases import CASES
+
+from edgex.errors import ModelError, UsageError
+from edgex.graph.ir import Conv2D, DepthwiseConv2D, Flatten, Graph, MaxPool2D
+from edgex.graph.passes import prepare
+from edgex.graph.read import read_model
+from edgex.graph.read_onnx import read_onnx
+from edgex.write.onnx import onnx_model
+
+RANDOM = np.random.default_rng(0)
+CHANNELS, SIDE = 6, 9
+IMAGES = RANDOM.normal(0.0, 2.0, (5, CHANNELS, SIDE, SIDE)).astype(np.float32)
+Made = tuple[list[onnx.NodeProto], dict[str, np.ndarray]]
+"""Nodes from "image" to "result", and constants."""
+
+node = helper.make_node
+
+
+def weights(*shape: int) -> np.ndarray:
+    return RANDOM.normal(0.0, 0.4, shape).astype(np.float32)
+
+
+def whole(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int64)
+
+
+def save(path: Path, made: Made, image: Sequence[int | str] = ("N", CHANNELS, SIDE, SIDE), *, opset: int = 17) -> Path:
+    """Write a model of one image and one result."""
+    nodes, constants = made
+    graph = helper.make_graph(
+        nodes,
+        "made",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, image)],
+        [helper.make_tensor_value_info("result", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def run(model: bytes, images: np.ndarray) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # the optimizer's remarks
+    session = onnxruntime.InferenceSession(model, options)
+    return session.run(None, {session.get_inputs()[0].name: images})[0]
+
+
+def agrees(path: Path, images: np.ndarray = IMAGES) -> Graph:
+    """Whether the file and the graph read from it compute the same; the graph."""
+    graph = read_onnx(path)
+    expected = run(path.read_bytes(), images)
+    found = run(onnx_model(prepare(graph)).SerializeToString(), images.transpose(0, 2, 3, 1))
+    found = found.transpose(0, 3, 1, 2) if found.ndim == 4 else found
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    return graph
+
+
+# What edgex writes
+
+
+@pytest.mark.parametrize("name", sorted(CASES.keys() - {"flatten a vector"}))  # which does nothing, and goes
+def test_a_round_trip_is_the_identity(tmp_path: Path, name: str) -> None:
+    """Graph to file to graph to file: the same bytes."""
+    graph = prepare(CASES[name])
+    used = {read for each in graph.nodes for read in each.inputs} | {*graph.outputs}
+    graph = Graph(graph.name, tuple(each for each in graph.nodes if each.name in used), graph.outputs)
+    first = onnx_model(graph).SerializeToString()
+    (tmp_path / "model.onnx").write_bytes(first)
+    again = read_model(tmp_path / "model.onnx")
+    assert onnx_model(prepare(again)).SerializeToString() == first
+
+
+def test_a_network_keeps_its_names(tmp_path: Path) -> None:
+    graph = tiny_xception()
+    (tmp_path / "model.onnx").write_bytes(onnx_model(graph).SerializeToString())
+    again = read_model(tmp_path / "model.onnx")
+    assert [(each.name, type(each.op), each.inputs) for each in again.nodes] == [
+        (each.name, type(each.op), each.inputs) for each in graph.nodes
+    ]
+    assert again.outputs == graph.outputs
+
+
+def test_what_is_quantized_already(tmp_path: Path) -> None:
+    graph = tiny_xception()
+    images = RANDOM.uniform(-1, 1, (4, 32, 32, 3)).astype(np.float32)
+    content = onnx_model(graph, min_max_plan(graph, images)).SerializeToString()
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match="quantized already"):
+        read_onnx(tmp_path / "model.onnx")
+
+
+# What others write: channels first
+
+STEM = node("Conv", ["image", "w"], ["x"], pads=[1, 1, 1, 1])
+KERNEL = {"w": weights(8, CHANNELS, 3, 3)}
+
+
+def after_stem(*nodes: onnx.NodeProto, **constants: np.ndarray) -> Made:
+    """From the stem's "x", of 8 channels, to "result"."""
+    return [STEM, *nodes], {**KERNEL, **constants}
+
+
+def pooled(*nodes: onnx.NodeProto, **constants: np.ndarray) -> Made:
+    """From "v", a vector of 8, to "result"."""
+    return after_stem(node("GlobalAveragePool", ["x"], ["p"]), node("Flatten", ["p"], ["v"]), *nodes, **constants)
+
+
+def gelu_as_torch() -> Made:
+    """x * (1 + erf(x / sqrt 2)) * 0.5"""
+    return after_stem(
+        node("Div", ["x", "root"], ["a"]),
+        node("Erf", ["a"], ["b"]),
+        node("Add", ["b", "one"], ["c"]),
+        node("Mul", ["x", "c"], ["d"]),
+        node("Mul", ["d", "half"], ["result"]),
+        root=np.array(2**0.5, np.float32),
+        one=np.array(1, np.float32),
+        half=np.array(0.5, np.float32),
+    )
+
+
+def view_by_shape() -> Made:
+    """x.view(x.size(0), -1), as torch traces it."""
+    return after_stem(
+        node("GlobalMaxPool", ["x"], ["p"]),
+        node("Shape", ["p"], ["shape"]),
+        node("Gather", ["shape", "zero"], ["batch"]),
+        node("Unsqueeze", ["batch", "first"], ["one"]),
+        node("Concat", ["one", "rest"], ["both"], axis=0),
+        node("Reshape", ["p", "both"], ["v"]),
+        node("Gemm", ["v", "k", "b"], ["result"], transB=1),
+        zero=np.array(0, np.int64),
+        first=whole(0),
+        rest=whole(-1),
+        k=weights(4, 8),
+        b=weights(4),
+    )
+
+
+def squeeze_and_excite() -> Made:
+    return after_stem(
+        node("ReduceMean", ["x"], ["v"], axes=[2, 3], keepdims=0),
+        node("Gemm", ["v", "k"], ["g"]),
+        node("Sigmoid", ["g"], ["s"]),
+        node("Reshape", ["s", "shape"], ["image_gate"]),
+        node("Mul", ["x", "image_gate"], ["result"]),
+        k=weights(8, 8),
+        shape=whole(-1, 8, 1, 1),
+    )
+
+
+FOREIGN: dict[str, Made] = {
+    "conv without padding": ([node("Conv", ["image", "w"], ["result"])], KERNEL),
+    "conv same upper": ([node("Conv", ["image", "w"], ["result"], strides=[2, 2], auto_pad="SAME_UPPER")], KERNEL),
+    "conv same lower": ([node("Conv", ["image", "w"], ["result"], strides=[2, 2], auto_pad="SAME_LOWER")], KERNEL),
+    "depthwise": ([node("Conv", ["image", "w"], ["result"], group=CHANNELS)], {"w": weights(CHANNELS, 1, 3, 3)}),
+    "depthwise times two": (
+        [node("Conv", ["image", "w"], ["result"], group=CHANNELS)],
+        {"w": weights(2 * CHANNELS, 1, 3, 3)},
+    ),
+    "grouped": ([node("Conv", ["image", "w"], ["result"], group=2)], {"w": weights(8, CHANNELS // 2, 3, 3)}),
+    "batch norm": after_stem(
+        node("BatchNormalization", ["x", "gamma", "beta", "mean", "variance"], ["result"], epsilon=1e-3),
+        gamma=weights(8),
+        beta=weights(8),
+        mean=weights(8),
+        variance=weights(8) ** 2 + 0.1,
+    ),
+    "bias added": after_stem(node("Add", ["x", "b"], ["result"]), b=weights(8, 1, 1)),
+    "constant minus": after_stem(node("Sub", ["b", "x"], ["result"]), b=weights(1, 8, 1, 1)),
+    "minus constant": after_stem(node("Sub", ["x", "b"], ["result"]), b=weights(1, 8, 1, 1)),
+    "divided": after_stem(node("Div", ["x", "b"], ["result"]), b=weights(8, 1, 1) + 3),
+    "normalized": (
+        [
+            node("Sub", ["image", "mean"], ["a"]),
+            node("Div", ["a", "deviation"], ["b"]),
+            node("Conv", ["b", "w"], ["result"]),
+        ],
+        {**KERNEL, "mean": weights(1, CHANNELS, 1, 1), "deviation": weights(1, CHANNELS, 1, 1) + 3},
+    ),
+    "clip": after_stem(
+        node("Clip", ["x", "low", "high"], ["result"]), low=np.array(0, np.float32), high=np.array(6, np.float32)
+    ),
+    "swish": after_stem(node("Sigmoid", ["x"], ["s"]), node("Mul", ["x", "s"], ["result"])),
+    "hard swish": after_stem(node("HardSwish", ["x"], ["result"])),
+    "gelu of torch": gelu_as_torch(),
+    "max pool with ceil": after_stem(
+        node("MaxPool", ["x"], ["result"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+    ),
+    "max pool with ceil and padding": after_stem(
+        node("MaxPool", ["x"], ["result"], kernel_shape=[3, 3], strides=[3, 3], pads=[1, 1, 1, 1], ceil_mode=1)
+    ),
+    "average pool with padding counted": after_stem(
+        node("AveragePool", ["x"], ["result"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)
+    ),
+    "average pool with padding left out": after_stem(
+        node("AveragePool", ["x"], ["result"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    ),
+    "pad": after_stem(node("Pad", ["x", "pads"], ["result"]), pads=whole(0, 0, 1, 2, 0, 0, 3, 0)),
+    "slice": after_stem(
+        node("Slice", ["x", "from", "to", "axes"], ["result"]),
+        **{"from": whole(1, -7), "to": whole(2**62, -1), "axes": whole(2, 3)},
+    ),
+    "concat": after_stem(node("Relu", ["x"], ["r"]), node("Concat", ["x", "r"], ["result"], axis=1)),
+    "sum of three": after_stem(node("Relu", ["x"], ["r"]), node("Sum", ["x", "r", "x"], ["result"])),
+    "flattened image": after_stem(
+        node("Flatten", ["x"], ["v"]),
+        node("Relu", ["v"], ["r"]),
+        node("Gemm", ["r", "k", "b"], ["result"], transB=1),
+        k=weights(4, 8 * SIDE * SIDE),
+        b=weights(4),
+    ),
+    "flattened image times a matrix": after_stem(
+        node("Reshape", ["x", "shape"], ["v"]),
+        node("MatMul", ["v", "k"], ["m"]),
+        node("Add", ["m", "b"], ["result"]),
+        shape=whole(0, -1),
+        k=weights(8 * SIDE * SIDE, 4),
+        b=weights(4),
+    ),
+    "view by shape": view_by_shape(),
+    "squeeze and excite": squeeze_and_excite(),
+    "mean kept": after_stem(node("ReduceMean", ["x"], ["result"], axes=[-1, -2])),
+    "squeezed": after_stem(
+        node("GlobalAveragePool", ["x"], ["p"]), node("Squeeze", ["p", "axes"], ["result"]), axes=whole(2, 3)
+    ),
+    "dropout and identity": pooled(node("Dropout", ["v"], ["d"]), node("Identity", ["d"], ["result"])),
+    "softmax": pooled(node("Softmax", ["v"], ["result"], axis=1)),
+    "channels last for a while": after_stem(
+        node("Transpose", ["x"], ["t"], perm=[0, 2, 3, 1]),
+        node("Add", ["t", "b"], ["a"]),
+        node("Transpose", ["a"], ["result"], perm=[0, 3, 1, 2]),
+        b=weights(8),
+    ),
+    "constants as nodes": after_stem(
+        node("Constant", [], ["c"], value=numpy_helper.from_array(weights(8, 1, 1))),
+        node("Mul", ["x", "c"], ["result"]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_computes_what_the_file_does(tmp_path: Path, name: str) -> None:
+    agrees(save(tmp_path / "model.onnx", FOREIGN[name]))
+
+
+def test_can_fail(tmp_path: Path) -> None:
+    """The comparison above sees a flattened image in the wrong order."""
+    path = save(tmp_path / "model.onnx", FOREIGN["flattened image"])
+    graph = read_onnx(path)
+    (dense,) = (each for each in graph.nodes if each.name == "result")
+    shuffled = dense.with_params(kernel=dense.params["kernel"].reshape(SIDE * SIDE, 8, 4).swapaxes(0, 1).reshape(-1, 4))
+    wrong = onnx_model(prepare(graph.rewrite({dense.name: [shuffled]}))).SerializeToString()
+    found = run(wrong, IMAGES.transpose(0, 2, 3, 1))
+    assert np.abs(found - run(path.read_bytes(), IMAGES)).max() > 0.1
+
+
+def test_what_it_becomes(tmp_path: Path) -> None:
+    graph = agrees(save(tmp_path / "model.onnx", FOREIGN["depthwise times two"]))
+    assert graph.inputs[0].op.shape == (SIDE, SIDE, CHANNELS)
+    assert isinstance(graph["result"].op, DepthwiseConv2D)
+    graph = agrees(save(tmp_path / "model.onnx", FOREIGN["grouped"]))
+    assert graph["result"].op == Conv2D(groups=2)
+    graph = agrees(save(tmp_path / "model.onnx", FOREIGN["max pool with ceil"]))
+    assert graph["result"].op == MaxPool2D((2, 2), (2, 2), ((0, 1), (0, 1)))
+    graph = agrees(save(tmp_path / "model.onnx", FOREIGN["squeezed"]))
+    assert not any(isinstance(each.op, Flatten) for each in graph.nodes)
+
+
+def test_names_are_those_of_the_nodes(tmp_path: Path) -> None:
+    nodes = [
+        node("Conv", ["image", "w"], ["1"], name="/entry/conv1/Conv"),
+        node("Relu", ["1"], ["2"], name="entry/conv1/Conv"),
+        node("Relu", ["2"], ["3"]),
+        node("Relu", ["3"], ["result"], name="/last"),
+    ]
+    graph = agrees(save(tmp_path / "model.onnx", (nodes, KERNEL)))
+    assert [each.name for each in graph.nodes] == ["image", "entry/conv1/Conv", "entry/conv1/Conv_1", "3", "result"]
+
+
+@pytest.mark.parametrize(
+    ("image", "first"),
+    [(("N", 3, 8, 8), True), (("N", 8, 8, 3), False), (("N", 3, 3, 3), True), (("N", 16, 8, 8), True)],
+)
+def test_where_the_channels_are(tmp_path: Path, image: Sequence[Any], first: bool) -> None:
+    nodes = [node("Relu", ["image"], ["result"])]
+    (given,) = read_onnx(save(tmp_path / "model.onnx", (nodes, {}), image)).inputs
+    assert given.op.shape == tuple(image[axis] for axis in ((2, 3, 1) if first else (1, 2, 3)))
+
+
+def test_open_sizes(tmp_path: Path) -> None:
+    path = save(tmp_path / "model.onnx", FOREIGN["view by shape"], ("N", CHANNELS, "H", "W"))
+    with pytest.raises(UsageError, match="height and width of its input 'image' are open"):
+        read_onnx(path)
+    assert read_onnx(path, input_size=32).inputs[0].op.shape == (32, 32, CHANNELS)
+
+
+@pytest.mark.parametrize("size", [0, 2])
+def test_sizes_that_do_not_fit(tmp_path: Path, size: int) -> None:
+    path = save(tmp_path / "model.onnx", FOREIGN["conv without padding"])
+    with pytest.raises(UsageError, match=r"size"):
+        read_onnx(path, input_size=size)
+
+
+# Refused by name
+
+
+def doubled() -> Made:
+    """A constant of 2 ** 40 numbers."""
+    nodes = [node("Concat", [f"c{n}", f"c{n}"], [f"c{n + 1}"], axis=0) for n in range(40)]
+    return [*nodes, node("Reshape", ["image", "c40"], ["result"])], {"c0": whole(1)}
+
+
+def chosen_over_and_over() -> Made:
+    """A constant of 10 ** 10 numbers."""
+    nodes = [node("Gather", ["c", "i"], ["many"]), node("Reshape", ["image", "many"], ["result"])]
+    return nodes, {"c": np.zeros((1, 100_000), np.int64), "i": np.zeros(100_000, np.int64)}
+
+
+def changed(operator: str, **attributes: Any) -> Made:
+    return after_stem(node(operator, ["x"], ["result"], name="odd", **attributes))
+
+
+REFUSED: dict[str, tuple[Made, str]] = {
+    "unknown": (changed("Cos"), "'odd' is a Cos, which edgex does not support"),
+    "softmax of rows": (changed("Softmax", axis=2), "'odd' .* has an axis that is not that of the channels"),
+    "mixed axes": (changed("Transpose", perm=[1, 0, 2, 3]), "'odd' .* has the order"),
+    "dilated pool": (changed("MaxPool", kernel_shape=[2, 2], dilations=[2, 2]), "'odd' .* has dilations"),
+    "no kernel": (([node("Conv", ["image"], ["result"], name="odd")], {}), "'odd' .* has no constant as input 1"),
+    "infinite": (
+        ([node("Conv", ["image", "w"], ["result"], name="odd")], {"w": np.full((8, CHANNELS, 3, 3), np.inf, "f4")}),
+        "'odd' hold NaN or infinity",
+    ),
+    "vast in float32": (
+        ([node("Conv", ["image", "w"], ["result"], name="odd")], {"w": np.full((8, CHANNELS, 3, 3), 1e300)}),
+        "'odd' hold NaN or infinity",
+    ),
+    "wrong channels": (
+        ([node("Conv", ["image", "w"], ["result"], name="odd")], {"w": weights(8, 5, 3, 3)}),
+        "'odd' .* does not fit",
+    ),
+    "doubled": (doubled(), "1024 numbers to compute a constant from"),
+    "chosen over and over": (chosen_over_and_over(), "10000000000 numbers to compute a constant from"),
+    "erf alone": (changed("Erf"), "'odd' .* has a use other than GELU"),
+    "of nothing": (([node("Relu", ["nowhere"], ["result"])], {}), "reads 'nowhere'"),
+    "a constant": (
+        ([node("Identity", ["w"], ["result"])], {"w": weights(3)}),
+        "output 'result' is not computed from the image",
+    ),
+    "other domain": (([node("Relu", ["image"], ["result"], domain="com.x", name="odd")], {}), "'odd' is a Relu of com"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    made, message = REFUSED[name]
+    with pytest.raises(ModelError, match=message):
+        read_onnx(save(tmp_path / "model.onnx", made))
+
+
+def test_an_old_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="opset"):
+        read_onnx(save(tmp_path / "model.onnx", FOREIGN["bias added"], opset=6))
+
+
+def test_what_is_no_onnx(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"PK\x03\x04 something else")
+    with pytest.raises(ModelError, match=r"model\.onnx"):
+        read_onnx(tmp_path / "model.onnx")
+
+
+Spoil = Callable[[onnx.ModelProto], object]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda model: model.graph.initializer[0].ClearField("raw_data"),
+        lambda model: model.graph.initializer[0].dims.append(1 << 40),
+        lambda model: model.graph.input[0].ClearField("type"),
+        lambda model: model.graph.node[0].attribute[0].ints.append(-5),
+        lambda model: model.graph.ClearField("output"),
+    ],
+)
+def test_what_is_damaged(tmp_path: Path, spoil: Spoil) -> None:
+    path = save(tmp_path / "model.onnx", FOREIGN["batch norm"])
+    model = onnx.load(path)
+    spoil(model)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"model\.onnx"):
+        read_onnx(path)
