@@ -55,7 +55,11 @@ TRAINS = (
     "demo/train.py",
     "train/fake_quant.py",
     "train/gates.py",
+    "train/logs.py",
+    "train/losses.py",
     "train/network.py",
+    "train/optimizers.py",
+    "train/pretrained.py",
     "train/sparsity.py",
     "train/student.py",
 )

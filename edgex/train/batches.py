@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from edgex.dataset import Dataset
 from edgex.errors import DataError, UsageError
-from edgex.graph.ir import Array
+from edgex.graph.ir import Array, Pair
 from edgex.parallel import ahead
-from edgex.preprocess import Preprocessing
+from edgex.preprocess import Pixels, Preprocessing
 
 Augment = Literal["shift", "flip", "none"]
 
@@ -23,9 +23,15 @@ HELD_OUT = 0.05
 
 MOST_HELD_OUT = 1000
 
+VOID = 255
+"""The label of a pixel of which nobody says what it shows."""
+
 
 class Batch(NamedTuple):
-    """Images (n, height, width, channels) and class indices (n,); zeros where there are no labels."""
+    """Images (n, height, width, channels) and class indices: (n,), zeros where there are no labels, or of each pixel.
+
+    Those of pixels are (n, *size) with :data:`VOID`, and the size is that of the network's answers.
+    """
 
     images: Array
     labels: NDArray[np.int64]
@@ -42,6 +48,7 @@ class Batches:
         augment: ``shift`` moves each image by up to a tenth, ``flip`` also mirrors half of them.
         seed: of order, shifts and flips.
         workers: threads that decode.
+        answers: (height, width) of what a network says of pixels, where it is to learn masks; None for labels.
     """
 
     dataset: Dataset
@@ -50,6 +57,7 @@ class Batches:
     augment: Augment = "shift"
     seed: int = 0
     workers: int = 2
+    answers: Pair | None = None
 
     @property
     def per_epoch(self) -> int:
@@ -84,17 +92,22 @@ class Batches:
 
         def load(row: tuple[int, NDArray[np.int64]]) -> Batch:
             epoch, indices = row
-            images, read = [], []
+            images, masks, read = [], [], []
             for index in indices.tolist():
                 try:
-                    image = self.preprocessing.apply(self.dataset[index])
+                    image, mask = self.preprocessing.apply(self.dataset[index]), self._mask(index)
                 except DataError as error:
                     self.dataset.log.unreadable[self.dataset.items[index].name] = error.message
                     continue
                 read.append(index)
-                images.append(augmented(image, augment, np.random.default_rng([self.seed, epoch, index])))
+                move = drawn_move(image.shape[:2], augment, np.random.default_rng([self.seed, epoch, index]))
+                images.append(move.of_image(image))
+                if mask is not None and self.answers is not None:
+                    masks.append(nearest(move.of_mask(mask), self.answers))
             shape = (0, *self.preprocessing.size, self.preprocessing.channels)
             stacked = np.stack(images) if images else np.empty(shape, np.float32)
+            if self.answers is not None:
+                return Batch(stacked, np.stack(masks).astype(np.int64) if masks else np.empty((0, *self.answers), int))
             return Batch(stacked, np.zeros(len(read), np.int64) if labels is None else labels[read])
 
         for batch in ahead(load, rows, self.workers, distance=2 * self.workers):
@@ -105,6 +118,10 @@ class Batches:
                     fix="Repair or remove them, or allow them with --max-bad.",
                 )
             yield batch
+
+    def _mask(self, index: int) -> Pixels | None:
+        """The mask of an image, of the size that preprocessing gives to the image; None where labels are learned."""
+        return None if self.answers is None else self.dataset.mask(index, self.preprocessing.size)
 
 
 def hold_out(dataset: Dataset, seed: int, batch: int) -> tuple[Dataset, Dataset]:
@@ -126,18 +143,54 @@ def hold_out(dataset: Dataset, seed: int, batch: int) -> tuple[Dataset, Dataset]
     return rest, held_out
 
 
-def augmented(image: Array, augment: Augment, draw: np.random.Generator) -> Array:
-    """One image (height, width, channels), moved, its edges drawn out, and perhaps mirrored."""
-    if augment == "none":
-        return image
-    height, width, _ = image.shape
-    down, right = (int(draw.integers(-reach, reach + 1)) for reach in _reaches(height, width))
-    rows = np.clip(np.arange(height) - down, 0, height - 1)
-    columns = np.clip(np.arange(width) - right, 0, width - 1)
+@dataclass(frozen=True)
+class Move:
+    """How an image is moved: which of its rows and columns come to lie where, and which of them are beyond its edge.
+
+    Attributes:
+        rows: (height,) indices into its rows.
+        columns: (width,) likewise.
+        outside: (height, width), True where nothing of the image comes to lie.
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    outside: NDArray[np.bool_]
+
+    def of_image(self, image: Array) -> Array:
+        """An image (height, width, channels), its edges drawn out."""
+        return image[self.rows][:, self.columns]
+
+    def of_mask(self, mask: Pixels) -> Pixels:
+        """Its mask (height, width): nobody says what is outside, so that is void."""
+        moved: Pixels = np.where(self.outside, np.uint8(VOID), mask[self.rows][:, self.columns])
+        return moved
+
+
+def drawn_move(size: Pair, augment: Augment, draw: np.random.Generator) -> Move:
+    """A move of images of (height, width), perhaps mirrored."""
+    height, width = size
+    down, right = (0, 0) if augment == "none" else (int(draw.integers(-reach, reach + 1)) for reach in _reaches(size))
+    rows, columns = np.arange(height) - down, np.arange(width) - right
     if augment == "flip" and draw.random() < 0.5:
         columns = columns[::-1]
-    return image[rows][:, columns]
+    outside = ((rows < 0) | (rows >= height))[:, None] | (columns < 0) | (columns >= width)
+    return Move(np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1), outside)
 
 
-def _reaches(height: int, width: int) -> tuple[int, int]:
+def augmented(image: Array, augment: Augment, draw: np.random.Generator) -> Array:
+    """One image (height, width, channels), moved, its edges drawn out, and perhaps mirrored."""
+    return drawn_move(image.shape[:2], augment, draw).of_image(image)
+
+
+def nearest(mask: Pixels, size: Pair) -> Pixels:
+    """A mask (height, width) brought to another size: of each pixel the one in whose middle it has its own."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.int64) for new, old in zip(size, mask.shape, strict=True)
+    )
+    return mask[rows][:, columns]
+
+
+def _reaches(size: Pair) -> Pair:
+    height, width = size
     return int(FURTHEST_SHIFT * height), int(FURTHEST_SHIFT * width)
