@@ -132,6 +132,14 @@ class Preprocessing:
         return np.asarray(image).reshape(height, width, self.channels)
 
 
+def stretch_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
+    """Class indices, uint8 (height, width), brought to ``size`` as ``stretch`` does it, but by the nearest pixel."""
+    from PIL import Image
+
+    height, width = size
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+
+
 def _expect_one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
         listed = ", ".join(map(str, choices))
