@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgex.dataset import Dataset
+from edgex.dataset import VOID, Dataset
 from edgex.errors import DataError, UsageError
 from edgex.graph.ir import Array, Pair
 from edgex.parallel import ahead
-from edgex.preprocess import Pixels, Preprocessing
+from edgex.preprocess import Pixels, Preprocessing, stretch_mask
 
 Augment = Literal["shift", "flip", "none"]
 
@@ -23,14 +23,11 @@ HELD_OUT = 0.05
 
 MOST_HELD_OUT = 1000
 
-VOID = 255
-"""The label of a pixel of which nobody says what it shows."""
-
 
 class Batch(NamedTuple):
     """Images (n, height, width, channels) and class indices: (n,), zeros where there are no labels, or of each pixel.
 
-    Those of pixels are (n, *size) with :data:`VOID`, and the size is that of the network's answers.
+    Those of pixels are (n, *size) with :data:`edgex.dataset.VOID`, and the size is that of the network's answers.
     """
 
     images: Array
@@ -103,7 +100,7 @@ class Batches:
                 move = drawn_move(image.shape[:2], augment, np.random.default_rng([self.seed, epoch, index]))
                 images.append(move.of_image(image))
                 if mask is not None and self.answers is not None:
-                    masks.append(nearest(move.of_mask(mask), self.answers))
+                    masks.append(stretch_mask(move.of_mask(mask), self.answers))
             shape = (0, *self.preprocessing.size, self.preprocessing.channels)
             stacked = np.stack(images) if images else np.empty(shape, np.float32)
             if self.answers is not None:
@@ -181,14 +178,6 @@ def drawn_move(size: Pair, augment: Augment, draw: np.random.Generator) -> Move:
 def augmented(image: Array, augment: Augment, draw: np.random.Generator) -> Array:
     """One image (height, width, channels), moved, its edges drawn out, and perhaps mirrored."""
     return drawn_move(image.shape[:2], augment, draw).of_image(image)
-
-
-def nearest(mask: Pixels, size: Pair) -> Pixels:
-    """A mask (height, width) brought to another size: of each pixel the one in whose middle it has its own."""
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(np.int64) for new, old in zip(size, mask.shape, strict=True)
-    )
-    return mask[rows][:, columns]
 
 
 def _reaches(size: Pair) -> Pair:

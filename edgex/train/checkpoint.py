@@ -62,8 +62,8 @@ class History:
         before, after = (f"{value:.4f}" for value in (self.losses[0], self.losses[self.best]))
         first, last = (f"{100 * value:.1f}" for value in (self.accuracies[0], self.accuracies[self.best]))
         return (
-            f"the loss on the images held out went from {before} to {after}, {self.measure} there from {first} to {last} %; "
-            f"best after {self.best} of {len(self.losses) - 1} epochs."
+            f"the loss on the images held out went from {before} to {after}, {self.measure} there from {first} to "
+            f"{last} %; best after {self.best} of {len(self.losses) - 1} epochs."
         )
 
 

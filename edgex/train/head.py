@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgex.errors import ModelError
-from edgex.graph.ir import Conv2D, Dense, Flatten, Graph, Input, Node, Reshape
+from edgex.graph.ir import Conv2D, Dense, Flatten, Graph, Input, Node, Pair, Reshape
 
 
 def head(graph: Graph) -> Node:
@@ -31,9 +31,10 @@ def classes_of(graph: Graph) -> int:
     return graph.shapes[graph.outputs[0]][-1]
 
 
-def segments(graph: Graph) -> bool:
-    """Whether a network classifies pixels: its output is (height, width, classes)."""
-    return len(graph.shapes[graph.outputs[0]]) == 3
+def pixels_of(graph: Graph) -> Pair | None:
+    """Height and width of what a network that classifies pixels gives; None for one that classifies images."""
+    shape = graph.shapes[graph.outputs[0]]
+    return (shape[0], shape[1]) if len(shape) == 3 else None
 
 
 def with_classes(graph: Graph, classes: int, seed: int) -> Graph:

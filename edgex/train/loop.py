@@ -24,7 +24,7 @@ from edgex.preprocess import Preprocessing
 from edgex.train.batches import Augment, Batches, hold_out
 from edgex.train.checkpoint import Checkpoint, History, load_checkpoint
 from edgex.train.fake_quant import learned_plan, read_weights
-from edgex.train.head import segments
+from edgex.train.head import pixels_of
 from edgex.train.logs import opened_log
 from edgex.train.network import logits_graph, require_tensorflow, trained_graph
 from edgex.train.recipes import Recipe, Run
@@ -144,12 +144,12 @@ def train(
     """
     require_tensorflow()
     train_images, held_out = hold_out(dataset, options.seed, options.batch)
-    segmented = _segmented(dataset) and segments(graph)
-    answers = graph.shapes[graph.outputs[0]][:2] if segmented else None
+    pixels = pixels_of(graph)
+    answers = pixels if dataset.segmented else None
     batches = Batches(train_images, preprocessing, options.batch, options.augment, options.seed, threads, answers)
     run = Run(options.epochs * batches.per_epoch, batches.per_epoch, options.batch)
     total = run.steps
-    labelled = segmented or (dataset.labels is not None and not segments(graph))
+    labelled = dataset.labels is not None if pixels is None else dataset.segmented
     if recipe is not None and options.learning_rate is not None:
         recipe = replace(recipe, learning_rate=options.learning_rate)
     rate = _learning_rate(plan) if options.learning_rate is None else options.learning_rate
@@ -176,7 +176,7 @@ def train(
         state = found
     else:
         settled = 0 if sparsity is None else sparsity.settled_after(total)
-        measure = "pixel accuracy" if segments(graph) else "top-1"
+        measure = "top-1" if pixels is None else "pixel accuracy"
         before = History(earliest=-(-settled // batches.per_epoch), measure=measure).with_epoch(*judged())
         state = Checkpoint(key, 0, before, student.state, student.weights)
     resumed = step = state.step
@@ -218,10 +218,6 @@ def train(
 
 def _learning_rate(plan: QuantizationPlan | None) -> float:
     return FLOAT_LEARNING_RATE if plan is None else LEARNING_RATES[plan.weight_bits]
-
-
-def _segmented(dataset: Dataset) -> bool:
-    return bool(getattr(dataset, "segmented", False))  # TODO merge
 
 
 def _headline(epoch: int, epochs: int, history: History, labelled: bool) -> str:

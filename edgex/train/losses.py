@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgex.train.batches import VOID
+from edgex.dataset import VOID
 
 
 def divergence(taught: Any, logits: Any) -> Any:
@@ -21,7 +21,7 @@ def cross_entropy(labels: Any, logits: Any, smoothing: float = 0.0) -> Any:
     """Of each answer with the truth (n,): the mean over its pixels that are not void, where it has any.
 
     Args:
-        labels: class indices (n,), or (n, height, width) with :data:`edgex.train.batches.VOID`; an image of nothing
+        labels: class indices (n,), or (n, height, width) with :data:`edgex.dataset.VOID`; an image of nothing
             else has no loss.
         logits: (n, classes) or (n, height, width, classes).
         smoothing: share of the truth that is spread over all classes.

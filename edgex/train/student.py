@@ -78,7 +78,7 @@ class Student:
         if plan is not None and sparsity is not None:
             raise ValueError("weights are pruned in float, before they are quantized")
         recipe = schedule if isinstance(schedule, Recipe) else None
-        if recipe is not None and not plan is sparsity is None:
+        if recipe is not None and (plan is not None or sparsity is not None):
             raise ValueError("recipes are for whole networks in float")
         if teacher is None and not labelled:
             raise ValueError("neither a teacher nor labels say what to learn")
@@ -94,13 +94,13 @@ class Student:
             self.model = keras_model(graph, biases=plan is not None)
             if plan is not None:
                 self.model = quantize_network(self.model, graph, plan)
-            if sparsity is not None:
+            if sparsity is not None and not isinstance(schedule, Recipe):
                 self.model = sparse_network(self.model, graph, sparsity, schedule[1])
             kernels = _kernels(self.model, graph)
-            if recipe is None:
-                self._optimizer = tf_keras.optimizers.Adam(tf_keras.optimizers.schedules.CosineDecay(*schedule))
+            if isinstance(schedule, Recipe):
+                self._optimizer = make_optimizer(schedule, kernels, self.model.trainable_variables)
             else:
-                self._optimizer = make_optimizer(recipe, kernels, self.model.trainable_variables)
+                self._optimizer = tf_keras.optimizers.Adam(tf_keras.optimizers.schedules.CosineDecay(*schedule))
             if half:
                 self._optimizer = tf_keras.mixed_precision.LossScaleOptimizer(self._optimizer)
             self._optimizer.build(self.model.trainable_variables)
@@ -207,7 +207,7 @@ class Student:
         return forward
 
     def _losses(self, images: Any, labels: Any, logits: Any, smoothing: float) -> tuple[Any, Any]:
-        """Loss of each image (n,), and the teacher's log-probabilities, None without one, of the shape of the logits."""
+        """Loss of each image (n,), and log-probabilities of the teacher, if any, of the shape of the logits."""
         import tensorflow as tf
 
         if self._teacher is None:
