@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from edgex.dataset import VOID, Dataset
 from edgex.errors import DataError, UsageError
-from edgex.graph.ir import Array, Pair
+from edgex.graph.ir import Array, Graph, Pair
 from edgex.parallel import ahead
 from edgex.preprocess import Pixels, Preprocessing, stretch_mask
+from edgex.train.head import pixels_of
 
 Augment = Literal["shift", "flip", "none"]
 
@@ -46,6 +47,9 @@ class Batches:
         seed: of order, shifts and flips.
         workers: threads that decode.
         answers: (height, width) of what a network says of pixels, where it is to learn masks; None for labels.
+
+    Raises:
+        UsageError: images are not stretched, so that masks would not fit.
     """
 
     dataset: Dataset
@@ -55,6 +59,13 @@ class Batches:
     seed: int = 0
     workers: int = 2
     answers: Pair | None = None
+
+    def __post_init__(self) -> None:
+        if self.answers is not None and self.preprocessing.resize != "stretch":
+            raise UsageError(
+                f"Images are resized by {self.preprocessing.resize!r}, and masks are stretched, so they would not fit.",
+                fix="Use --resize stretch.",
+            )
 
     @property
     def per_epoch(self) -> int:
@@ -119,6 +130,26 @@ class Batches:
     def _mask(self, index: int) -> Pixels | None:
         """The mask of an image, of the size that preprocessing gives to the image; None where labels are learned."""
         return None if self.answers is None else self.dataset.mask(index, self.preprocessing.size)
+
+
+class Taught(NamedTuple):
+    """What a dataset teaches a network.
+
+    Attributes:
+        labelled: whether it says what the network is to answer.
+        answers: (height, width) of the masks that it says it with; None for labels.
+    """
+
+    labelled: bool
+    answers: Pair | None
+
+
+def what_is_taught(graph: Graph, dataset: Dataset) -> Taught:
+    """Labels teach who classifies images, and masks who classifies pixels."""
+    pixels = pixels_of(graph)
+    if pixels is None:
+        return Taught(dataset.labels is not None, None)
+    return Taught(dataset.segmented, pixels if dataset.segmented else None)
 
 
 def hold_out(dataset: Dataset, seed: int, batch: int) -> tuple[Dataset, Dataset]:

@@ -3,17 +3,20 @@
 import numpy as np
 
 from edgex.errors import ModelError
-from edgex.graph.ir import Conv2D, Dense, Flatten, Graph, Input, Node, Pair, Reshape
+from edgex.graph.ir import Conv2D, Dense, GlobalAveragePool, Graph, Identity, Input, Node, Pair, Resize, Softmax
+
+BEHIND_LOGITS = (GlobalAveragePool, Identity, Resize, Softmax)
+"""What may follow the layer of the logits; other functions of them are not what a cross-entropy wants."""
 
 
 def head(graph: Graph) -> Node:
-    """The last dense layer or 1×1 convolution of a classifier, behind which no weights follow.
+    """The last dense layer or 1×1 convolution of a classifier, whose outputs are the logits.
 
     Raises:
-        ModelError: there is none whose outputs are the classes.
+        ModelError: it ends in something else.
     """
     node = graph[graph.outputs[0]]
-    while not node.params and len(node.inputs) == 1 and not isinstance(node.op, Flatten | Reshape):
+    while isinstance(node.op, BEHIND_LOGITS):
         node = graph[node.inputs[0]]
     kernel = node.params.get("kernel")
     plain = isinstance(node.op, Conv2D) and node.op.groups == 1 and kernel is not None and kernel.shape[:2] == (1, 1)

@@ -37,9 +37,12 @@ class Log:
             return
         import tensorflow as tf
 
+        # As tf.summary.scalar does it, which wants TensorBoard installed
+        about = tf.compat.v1.SummaryMetadata(data_class="DATA_CLASS_SCALAR")
+        about.plugin_data.plugin_name = "scalars"
         with self._writer.as_default():
             for name, value in values.items():
-                tf.summary.scalar(name, value, step)
+                tf.summary.write(name, tf.constant(value, tf.float32), step, about)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from edgex.dataset import Dataset
 from edgex.graph.ir import Graph
 from edgex.plan import QuantizationPlan
 from edgex.preprocess import Preprocessing
-from edgex.train.batches import Augment, Batches, hold_out
+from edgex.train.batches import Augment, Batches, hold_out, what_is_taught
 from edgex.train.checkpoint import Checkpoint, History, load_checkpoint
 from edgex.train.fake_quant import learned_plan, read_weights
 from edgex.train.head import pixels_of
@@ -144,12 +144,10 @@ def train(
     """
     require_tensorflow()
     train_images, held_out = hold_out(dataset, options.seed, options.batch)
-    pixels = pixels_of(graph)
-    answers = pixels if dataset.segmented else None
+    labelled, answers = what_is_taught(graph, dataset)
     batches = Batches(train_images, preprocessing, options.batch, options.augment, options.seed, threads, answers)
     run = Run(options.epochs * batches.per_epoch, batches.per_epoch, options.batch)
     total = run.steps
-    labelled = dataset.labels is not None if pixels is None else dataset.segmented
     if recipe is not None and options.learning_rate is not None:
         recipe = replace(recipe, learning_rate=options.learning_rate)
     rate = _learning_rate(plan) if options.learning_rate is None else options.learning_rate
@@ -176,7 +174,7 @@ def train(
         state = found
     else:
         settled = 0 if sparsity is None else sparsity.settled_after(total)
-        measure = "top-1" if pixels is None else "pixel accuracy"
+        measure = "top-1" if pixels_of(graph) is None else "pixel accuracy"
         before = History(earliest=-(-settled // batches.per_epoch), measure=measure).with_epoch(*judged())
         state = Checkpoint(key, 0, before, student.state, student.weights)
     resumed = step = state.step
