@@ -1,7 +1,7 @@
 """``train``: a network and labelled images in, a trained ``.keras`` file out."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def train_model(
     progress: Progress = lambda _what, _done, _total: None,
     *,
     logs: Path | None = None,
-    say: Any = lambda _note: None,
+    say: Callable[[str], None] = lambda _note: None,
 ) -> TrainReport:
     """Train a network from labels, or masks, and write it as a ``.keras`` file, which Keras opens.
 

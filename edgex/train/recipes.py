@@ -110,7 +110,7 @@ RECIPES: Mapping[str, Recipe] = {
         fine_tuning=0.1,
         weight_decay=0.05,
         label_smoothing=0.1,
-        epochs=20,
+        epochs=10,
     ),
     "imagenet": Recipe(
         optimizer="sgd",
