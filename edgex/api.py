@@ -14,7 +14,17 @@ from edgex.inspection import inspect_model as inspect
 from edgex.lint import lint_file as lint
 from edgex.manifest import verify
 from edgex.measure import evaluate_artifacts as evaluate
-from edgex.pipeline import Inputs, PruneOptions, QuantizeOptions, export, prune, quantize, reproduce
+from edgex.pipeline import (
+    Inputs,
+    PruneOptions,
+    QuantizeOptions,
+    TrainModelOptions,
+    export,
+    prune,
+    quantize,
+    reproduce,
+)
+from edgex.pipeline import train_model as train
 from edgex.run import Recipe, run
 from edgex.sensitivity import SensitivityOptions
 from edgex.sensitivity import measure_sensitivity as sensitivity
@@ -29,6 +39,7 @@ __all__ = [
     "QuantizeOptions",
     "Recipe",
     "SensitivityOptions",
+    "TrainModelOptions",
     "ValidateOptions",
     "bench",
     "compile_directory",
@@ -47,6 +58,7 @@ __all__ = [
     "run",
     "sensitivity",
     "target_names",
+    "train",
     "validate",
     "verify",
 ]

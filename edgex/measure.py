@@ -12,7 +12,7 @@ from edgex.documents import read_json
 from edgex.errors import ModelError, OutputError
 from edgex.evaluate import EvalResult, evaluate
 from edgex.manifest import MANIFEST_NAME, Manifest, read_manifest
-from edgex.pipeline import PLAN_NAME, PRUNING_NAME, TRAINING_NAME, data_warnings
+from edgex.pipeline import PLAN_NAME, PRUNING_NAME, TRAINED_NAME, TRAINING_NAME, data_warnings
 from edgex.preprocess import Preprocessing, Resize, Scale
 from edgex.runtime import open_runner
 
@@ -132,7 +132,9 @@ def images_seen(directory: Path) -> set[str]:
         return set(document["images"])
 
     calibrated = _hashes(directory / PLAN_NAME, lambda plan: {content for _, content in plan["calibration"]["sources"]})
-    return calibrated.union(*(_hashes(directory / name, listed) for name in (TRAINING_NAME, PRUNING_NAME)))
+    return calibrated.union(
+        *(_hashes(directory / name, listed) for name in (TRAINING_NAME, PRUNING_NAME, TRAINED_NAME))
+    )
 
 
 def _hashes(path: Path, hashes: Callable[[Any], set[str]]) -> set[str]:

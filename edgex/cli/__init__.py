@@ -16,6 +16,7 @@ from edgex.cli import (  # noqa: F401  each registers its commands, in the order
     prune,
     run,
     sensitivity,
+    train,
     validate,
 )
 from edgex.cli.app import app
