@@ -129,7 +129,6 @@ def train_model(
     read += [options.weights] if options.weights not in (None, IMAGENET) else []
     refuse_to_replace(output, TrainedRecord, "train", *map(Path, read))
     with locked(output), unfinished(output) as folder, replace_files([output]) as (work,):
-        require_tensorflow()
         dataset = _labelled(images, options)
         start = start_of(
             model,
@@ -139,6 +138,7 @@ def train_model(
             weights=options.weights,
             seed=options.seed,
         )
+        require_tensorflow()
         for note in start.notes:
             say(note)
         job = _Job(start, dataset, preprocessing_of(start.graph, options.preprocess, options.resize), options)
