@@ -17,7 +17,7 @@ LAYERS = (
     {"__init__", "errors", "parallel", "proportions", "wire_format"},
     {"console", "documents", "model_file", "npz_file"},
     {"cpu", "graph", "json_record", "predictions", "preprocess", "records", "resources", "strict_toml", "toml_file"},
-    {"comparison", "config_file", "images", "logits", "manifest", "plan", "target"},
+    {"comparison", "config_file", "images", "logits", "manifest", "plan", "target", "zoo"},
     {"config", "output", "report", "sources", "write"},
     {"dataset", "execute", "runtime"},
     {"bench", "doctor", "evaluate", "gate", "inspection", "lint", "prune", "quantize"},
