@@ -6,9 +6,9 @@ from pathlib import Path
 
 from edgex.graph.ir import BatchNorm, Graph, Node
 from edgex.graph.macs import macs
-from edgex.graph.read import read_model
 from edgex.graph.separable import Separable, separable_convolutions
 from edgex.graph.shapes import Shape
+from edgex.networks import read_network
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Inspection:
 
 
 def inspect_model(path: Path, *, input_size: int | None = None) -> Inspection:
-    """Count a model file; errors as :func:`edgex.graph.read.read_model`."""
-    return inspect_graph(read_model(path, input_size=input_size))
+    """Count a model file, or a network of the zoo by its name; errors as :func:`edgex.networks.read_network`."""
+    return inspect_graph(read_network(path, input_size=input_size))
 
 
 def inspect_graph(graph: Graph) -> Inspection:

@@ -183,8 +183,8 @@ def show_inspection(inspection: "Inspection") -> None:
     for layer in inspection.layers:
         shape = "×".join(map(str, layer.shape))
         found = layer.separable
-        regular = [] if found is None else [f"{found.regular_macs:,}", f"{found.ratio:.2f}×"]
-        table.add_row(layer.name, layer.op, shape, f"{layer.parameters:,}", f"{layer.macs:,}", *regular)
+        beside = [] if found is None else [f"{found.regular_macs:,}", f"{found.ratio:.2f}×"]
+        table.add_row(layer.name, layer.op, shape, f"{layer.parameters:,}", f"{layer.macs:,}", *beside)
     out().print(table)
     out().print(
         f"{inspection.parameters:,} parameters ({inspection.trainable_parameters:,} trainable), "

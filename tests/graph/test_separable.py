@@ -53,7 +53,8 @@ def test_one_layer() -> None:
 @pytest.mark.parametrize("between", [(), ("bn",), ("relu",), ("bn", "relu")])
 def test_two_layers_and_what_may_stand_between(between: tuple[str, ...]) -> None:
     chain = ["image", "depthwise", *between, "pointwise"]
-    middle = [after(name, read, BatchNorm() if name == "bn" else Relu()) for read, name in zip(chain[1:], between)]
+    links = zip(chain[1:], between, strict=False)
+    middle = [after(name, read, BatchNorm() if name == "bn" else Relu()) for read, name in links]
     net = graph(depthwise("depthwise", "image", strides=(2, 2)), *middle, pointwise("pointwise", chain[-2]))
     (found,) = separable_convolutions(net).values()
     assert (found.depthwise, found.pointwise) == ("depthwise", "pointwise")
