@@ -24,6 +24,7 @@ from edgex.graph.ir import (
     Padding,
     Pair,
     Relu,
+    Resize,
     SeparableConv2D,
     Softmax,
 )
@@ -121,6 +122,15 @@ class Layers:
 
     def concat(self, name: str, *inputs: str) -> str:
         return self.add(name, Concat(), inputs, sum(self.channels[x] for x in inputs))
+
+    def resize(self, name: str, x: str, size: Pair) -> str:
+        """Bilinear."""
+        return self.add(name, Resize(size), (x,), self.channels[x])
+
+    def size_of(self, x: str) -> Pair:
+        """Height and width of a tensor. ValueError if shapes before it do not fit."""
+        height, width, _ = self.graph("", x).shapes[x]
+        return height, width
 
     def classifier(self, x: str, classes: int) -> str:
         """Mean over the image, and a dense layer with a softmax built in."""

@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from edgex.errors import UsageError
 from edgex.graph.ir import Graph, Pair
+from edgex.zoo.aligned_xception import AlignedXception
+from edgex.zoo.deeplab import DeepLabV3Plus
+from edgex.zoo.inception import inception_v3
 from edgex.zoo.options import Option, Options, Value
 from edgex.zoo.weights import initialized
 from edgex.zoo.xception import Xception
@@ -42,6 +45,22 @@ def _xception(size: Pair, classes: int, options: Mapping[str, Any]) -> Graph:
     return Xception(**options).graph(size, classes)
 
 
+def _aligned_xception(size: Pair, classes: int, options: Mapping[str, Any]) -> Graph:
+    return AlignedXception(**options).graph(size, classes)
+
+
+def _inception_v3(size: Pair, classes: int, _options: Mapping[str, Any]) -> Graph:
+    return inception_v3(size, classes)
+
+
+def _deeplab_v3plus(size: Pair, classes: int, options: Mapping[str, Any]) -> Graph:
+    return DeepLabV3Plus(**options).graph(size, classes)
+
+
+def _output_stride(default: int) -> Option:
+    return Option(default, "of the last features; atrous convolutions keep it", int, choices=(32, 16, 8))
+
+
 WIDTH = Option(1.0, "multiplies all channels", float)
 DEPTH = Option(1.0, "multiplies the blocks of the middle flow", float)
 
@@ -70,6 +89,32 @@ MODELS: Mapping[str, Architecture] = MappingProxyType(
                     "all", "of channels that the spatial convolutions keep apart", int, choices=("all",), others=True
                 ),
             },
+        ),
+        "inception_v3": Architecture(
+            "Inception V3 (Szegedy et al. 2016), by keras.applications",
+            task="classify",
+            native_size=299,
+            least_size=75,
+            classes=1000,
+            builder=_inception_v3,
+        ),
+        "aligned_xception": Architecture(
+            "Modified Aligned Xception, backbone of DeepLab V3+, as a classifier (Chen et al. 2018)",
+            task="classify",
+            native_size=299,
+            least_size=1,
+            classes=1000,
+            builder=_aligned_xception,
+            options={"width": WIDTH, "depth": DEPTH, "output_stride": _output_stride(32)},
+        ),
+        "deeplab_v3plus": Architecture(
+            "DeepLab V3+ for semantic segmentation (Chen et al. 2018)",
+            task="segment",
+            native_size=513,
+            least_size=1,
+            classes=21,
+            builder=_deeplab_v3plus,
+            options={"width": WIDTH, "depth": DEPTH, "output_stride": _output_stride(16)},
         ),
     }
 )
