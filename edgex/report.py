@@ -7,9 +7,19 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, computed_field, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    computed_field,
+    model_serializer,
+    model_validator,
+)
 
 from edgex.comparison import Comparison
+from edgex.explanation import Explanation
 from edgex.json_record import Record, read_record, to_document, to_json
 from edgex.manifest import LONGEST_NAME
 from edgex.proportions import MOST_IMAGES, wilson_interval
@@ -179,6 +189,7 @@ class Report(Record):
         noisy: whether a file timed against itself differed, or might have by more than 5 %; None if nothing was timed.
         layer_errors: in the order of the network; of the INT8 ONNX file.
         sensitivity: of ``edgex sensitivity``, if it was run on the same model; worst first.
+        explanation: of a run with ``--explain``; the file has none where it is None.
         settings: that the run was given.
         machine: operating system, architecture, CPU.
         versions: of edgex, Python and the runtimes.
@@ -192,6 +203,7 @@ class Report(Record):
     noisy: bool | None = None
     layer_errors: tuple[LayerError, ...] = ()
     sensitivity: tuple[LayerSensitivity, ...] = ()
+    explanation: Explanation | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     machine: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
@@ -219,6 +231,21 @@ class Report(Record):
             ):
                 raise ValueError(f"the hits of {artifact.name!r} do not follow from those of its classes")
         return self
+
+    @model_validator(mode="after")
+    def _explains_its_artifacts(self) -> "Report":
+        explained = () if self.explanation is None else self.explanation.artifacts
+        judged = {artifact.name for artifact in self.artifacts if artifact.judged}
+        if len({each.name for each in explained} & judged) < len(explained):
+            raise ValueError("it explains what is none of its artifacts")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _with_what_was_asked_for(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = handler(self)
+        if self.explanation is None:
+            del document["explanation"]
+        return document
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""

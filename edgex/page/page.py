@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgex.comparison import ClassComparison
 from edgex.gate import GateResult, Judgement
 from edgex.page.gallery import Gallery, gallery, thumbnail_uri
+from edgex.page.heat import looks
 from edgex.page.plots import MOST_ROWS, class_plot, drop_plot, layer_plot, sensitivity_plot, trade_off_plot
 from edgex.page.svg import printable
 from edgex.page.words import advice, facts, headline
@@ -82,6 +83,7 @@ def report_page(
         files=files,
         names=names,
         judged=judged,
+        looks=looks(report, pixels),
         headline=headline(result),
         plots=_plots(report, result, judged, names, sensitivity),
         sensitivity=sensitivity,

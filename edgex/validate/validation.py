@@ -28,6 +28,7 @@ from edgex.runtime.memory import peak_memory
 from edgex.sensitivity import SENSITIVITY_NAME, read_sensitivity
 from edgex.validate.assemble import Measurements, Subject, assemble
 from edgex.validate.collect import collect
+from edgex.validate.explanations import explanation_of
 from edgex.validate.layer_errors import layer_errors
 from edgex.validate.subjects import subjects
 
@@ -57,6 +58,7 @@ class ValidateOptions:
         latency: whether to time the files.
         seconds: about how long each is timed.
         limits: that the page judges by.
+        explain: whether to draw where the models look, see :mod:`edgex.explain`.
     """
 
     labels: Path | None = None
@@ -67,6 +69,7 @@ class ValidateOptions:
     latency: bool = True
     seconds: float = 3.0
     limits: Limits = field(default_factory=Limits)
+    explain: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ def validate(
         progress("layers", 0, 1)
         errors = _layer_errors(manifest, dataset, preprocessing)
         progress("layers", 1, 1)
+        explanation = explanation_of(measured, dataset, preprocessing, options, progress) if options.explain else None
         timed = measured.timed
         measured.predictions.save(columns)
         report = Report(
@@ -140,6 +144,7 @@ def validate(
             noisy=None if timed is None else timed.noisy,
             layer_errors=errors,
             sensitivity=read_sensitivity(directory / SENSITIVITY_NAME, manifest.source.sha256),
+            explanation=explanation,
             settings={"threads": options.threads, "seconds": options.seconds, "preprocessing": manifest.preprocessing},
             machine=_machine(),
             versions=_versions(measured.runtimes, options.python),
