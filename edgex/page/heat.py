@@ -45,6 +45,8 @@ class Looks:
 def looks(report: Report, pixels: Callable[[str], Pixels | None]) -> dict[str, Looks]:
     """What there is to see of each explained artifact, by its name; nothing where no explanation was asked for."""
     explained = () if report.explanation is None else report.explanation.artifacts
+    if not explained:
+        return {}
     seen = _as_the_model_sees_it(report.settings.get("preprocessing"), pixels)
     return {each.name: Looks(each, tuple(_look(image, seen) for image in each.images)) for each in explained}
 
@@ -57,11 +59,9 @@ def _look(image: Any, seen: Callable[[str], Pixels | None]) -> Look:
     return Look(image.image, image.label, image.flipped, image.correlation, *drawn)
 
 
-def _as_the_model_sees_it(
-    preprocessing: Mapping[str, Any] | None, pixels: Callable[[str], Pixels | None]
-) -> Callable[[str], Pixels | None]:
+def _as_the_model_sees_it(preprocessing: Any, pixels: Callable[[str], Pixels | None]) -> Callable[[str], Pixels | None]:
     """Cropped, padded or stretched, so that maps lie where they belong."""
-    if preprocessing is None:
+    if not isinstance(preprocessing, Mapping):  # a report from elsewhere need not say
         return pixels
     unscaled = Preprocessing.from_json({**preprocessing, "scale": "none"})
 
