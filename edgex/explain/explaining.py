@@ -12,7 +12,7 @@ from edgex.explain.agreement import correlation, heat
 from edgex.explain.grad_cam import Mapper, grad_cam
 from edgex.explain.head import Head, find_head
 from edgex.explain.occlusion import gray_patch, occlusion_map
-from edgex.explanation import ArtifactMaps, Explanation, ImageMaps, Method
+from edgex.explanation import MOST_SIDE, ArtifactMaps, Explanation, ImageMaps, Method
 from edgex.exposed import exposed
 from edgex.graph.ir import Array
 from edgex.lint.onnx_file import read_onnx_file
@@ -31,6 +31,8 @@ FEWEST_POSITIONS = 9
 
 LEAST_DROP = 0.01
 """Of a probability: where no patch changes it by more, an occlusion map counts as the same everywhere."""
+
+OTHER_END = "the network does not end in global average pooling and one dense layer"
 
 NOT_SEGMENTERS = "Segmenters are not explained: a class for each pixel says itself where they see it."
 
@@ -161,13 +163,16 @@ def _heads(paths: tuple[Path, Path], images: _Images, threads: int) -> tuple[str
     files = [read_onnx_file(path) for path in paths]
     one, other = map(find_head, files)
     if one is None or other is None:
-        return "the network does not end in global average pooling and one dense layer", none
+        return OTHER_END, none
     shapes = set()
     for file, head in zip(files, (one, other), strict=True):
         with exposed(file, [head.features], threads) as run:
             (features,) = run(images.blank)
+        if features.ndim != 4 or features.shape[1] != len(head.weights):
+            return OTHER_END, none
         shapes.add(features.shape[2:])
-    if len(shapes) > 1 or min(rows * columns for rows, columns in shapes) < FEWEST_POSITIONS:
+    sizes = [rows * columns for rows, columns in shapes]
+    if len(shapes) > 1 or min(sizes) < FEWEST_POSITIONS or max(map(max, shapes)) > MOST_SIDE:
         listed = " and ".join(f"{rows}×{columns}" for rows, columns in sorted(shapes))
         return f"the features that are pooled have {listed} positions", none
     return "", (one, other)

@@ -63,10 +63,11 @@ def _before(file: OnnxFile, value: str) -> "NodeProto | None":
 
 def _real(file: OnnxFile, value: str) -> Array | None:
     """A constant as it is multiplied: dequantized, if it is stored in integers. None if its scale is not known."""
-    from onnx import numpy_helper
-
-    stored = np.asarray(numpy_helper.to_array(file.constant(value)))
-    quantizer = file.dequantizer(value)
+    quantizer, name = file.dequantizer(value), value
+    while name not in file.constants:
+        name = file.producers[name].input[0]
+    stored = file.array(name)
+    assert stored is not None  # it is among the constants
     if quantizer is None:
         return stored.astype(np.float32) if stored.dtype.kind == "f" else None
     if quantizer.scale is None or quantizer.zero_point is None:

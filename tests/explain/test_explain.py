@@ -19,7 +19,7 @@ from edgex.explain.grad_cam import grad_cam
 from edgex.explain.head import find_head
 from edgex.explain.occlusion import POSITIONS, gray_patch, occlusion_map
 from edgex.explanation import ArtifactMaps, Explanation
-from edgex.graph.ir import Array, Conv2D, Graph, Input, Node
+from edgex.graph.ir import Array, Conv2D, Graph, Input, MaxPool2D, Node
 from edgex.lint.onnx_file import read_onnx_file
 from edgex.predictions import BEST, About, ModelPredictions, Predictions
 from edgex.preprocess import Preprocessing
@@ -237,6 +237,25 @@ def test_other_ends_have_no_head(files: dict[str, Subject], tmp_path: Path) -> N
     pool.op_type = "GlobalMaxPool"
     onnx.save(model, tmp_path / "max.onnx")
     assert find_head(read_onnx_file(tmp_path / "max.onnx")) is None
+
+
+def test_features_that_hardly_say_where_are_not_mapped(
+    dataset: Dataset, files: dict[str, Subject], predictions: Predictions, tmp_path: Path
+) -> None:
+    """The same network behind a pool that leaves 2×2 positions of 11×11."""
+    pool = Node("coarse", MaxPool2D((6, 6), (6, 6), "same"), ("block14_sepconv1_act",))
+    average = GRAPH["avg_pool"]
+    coarse = GRAPH.rewrite({average.name: [pool, Node(average.name, average.op, ("coarse",))]})
+    onnx.save(onnx_model(coarse), tmp_path / "coarse.onnx")
+    subject = Subject("int8.onnx", tmp_path / "coarse.onnx", "onnxruntime")
+
+    def silent(_what: str, _done: int, _total: int) -> None:
+        pass
+
+    baseline = files["fp32.onnx"]
+    found = explain(baseline, [subject], dataset, PREPROCESSING, predictions, threads=1, progress=silent)
+    (maps,) = found.artifacts
+    assert (maps.method, maps.reason) == ("occlusion", "the features that are pooled have 2×2 and 11×11 positions")
 
 
 def test_segmenters_are_not_explained(dataset: Dataset, predictions: Predictions, tmp_path: Path) -> None:
