@@ -5,6 +5,8 @@ Each takes what its command takes and returns the records that the command shows
 """
 
 from edgex.bench import BenchOptions, bench
+from edgex.compare import CompareOptions
+from edgex.compare import compare_models as compare
 from edgex.compile import compile_directory
 from edgex.config_file import init_config as init
 from edgex.demo.run import run_demo as demo
@@ -33,6 +35,7 @@ from edgex.validate import ValidateOptions, validate
 
 __all__ = [
     "BenchOptions",
+    "CompareOptions",
     "Inputs",
     "Limits",
     "PruneOptions",
@@ -42,6 +45,7 @@ __all__ = [
     "TrainModelOptions",
     "ValidateOptions",
     "bench",
+    "compare",
     "compile_directory",
     "demo",
     "doctor",

@@ -44,12 +44,9 @@ class Settings:
 
     def model(self, given: Path | None) -> Path:
         """The model file; the word ``demo`` stands for the one that ships with edgex."""
-        value = self.need("model", given)
-        if str(value) == "demo" and not Path(value).exists():
-            from edgex.resources import demo_model
+        from edgex.networks import model_file
 
-            return demo_model()
-        return Path(value)
+        return model_file(Path(self.need("model", given)))
 
     def output(self, given: Path | None, model: Path, target: "TargetProfile") -> Path:
         """The directory to write, with ``{model}`` and ``{target}`` filled in."""

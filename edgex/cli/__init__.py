@@ -10,6 +10,7 @@ from io import TextIOWrapper
 
 from edgex.cli import (  # noqa: F401  each registers its commands, in the order of the help
     artifacts,
+    compare,
     gate,
     machine,
     models,

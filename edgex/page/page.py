@@ -10,6 +10,7 @@ from functools import cache
 from edgex.comparison import ClassComparison
 from edgex.gate import GateResult, Judgement
 from edgex.page.gallery import Gallery, gallery, thumbnail_uri
+from edgex.page.heat import looks
 from edgex.page.plots import MOST_ROWS, Share, class_plot, drop_plot, trade_off_plot
 from edgex.page.rendering import layer_plots, noise_shares, render
 from edgex.page.words import advice
@@ -82,6 +83,7 @@ def report_page(
         files=files,
         names=names,
         judged=judged,
+        looks=looks(report, pixels),
         plots=_plots(report, result, judged, names) | layer_plots(report, sensitivity),
         sensitivity=sensitivity,
     )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from edgex.demo.run import DemoReport
     from edgex.doctor import Diagnosis
     from edgex.evaluate import MapResult
+    from edgex.graph.separable import Separable
     from edgex.inspection import Inspection
     from edgex.lint import Finding
     from edgex.manifest import Problem
@@ -151,11 +152,16 @@ def inspect_document(inspection: "Inspection") -> dict[str, Any]:
             "shape": list(layer.shape),
             "parameters": layer.parameters,
             "macs": layer.macs,
+            **({} if layer.separable is None else {"separable": _separable_document(layer.separable)}),
         }
         for layer in inspection.layers
     ]
-    keys = ("parameters", "trainable_parameters", "macs", "bytes", "largest_tensor")
+    keys = ("parameters", "trainable_parameters", "macs", "regular_macs", "bytes", "largest_tensor")
     return {**{key: getattr(inspection, key) for key in keys}, "layers": layers}
+
+
+def _separable_document(separable: "Separable") -> dict[str, Any]:
+    return {**asdict(separable), "ratio": separable.ratio}
 
 
 def doctor_document(diagnosis: "Diagnosis") -> dict[str, Any]:

@@ -155,16 +155,31 @@ def show_compiled(compiled: "Compiled") -> None:
 
 
 def show_inspection(inspection: "Inspection") -> None:
-    table = new_table("layer", "operation", "output", "parameters", "MACs")
+    separable = inspection.separable
+    table = new_table("layer", "operation", "output", "parameters", "MACs", *(["K²CC′", "ratio"] if separable else []))
     for layer in inspection.layers:
         shape = "×".join(map(str, layer.shape))
-        table.add_row(layer.name, layer.op, shape, f"{layer.parameters:,}", f"{layer.macs:,}")
+        found = layer.separable
+        beside = [] if found is None else [f"{found.regular_macs:,}", f"{found.ratio:.2f}×"]
+        table.add_row(layer.name, layer.op, shape, f"{layer.parameters:,}", f"{layer.macs:,}", *beside)
     out().print(table)
     out().print(
         f"{inspection.parameters:,} parameters ({inspection.trainable_parameters:,} trainable), "
         f"{prefixed(inspection.macs)}MAC an image, {size(inspection.bytes)} in float32, "
         f"largest activation {size(4 * inspection.largest_tensor)}"
     )
+    if separable:
+        macs = sum(each.macs for each in separable)
+        regular = sum(each.regular_macs for each in separable)
+        out().print(
+            "K²CC′ is what a regular convolution K×K from C to C′ channels would take in place of a separable one's "
+            "K²C + CC′; of a depthwise and a pointwise layer, both together, it stands in the row of the second."
+        )
+        out().print(
+            f"Without separable convolutions: {prefixed(inspection.regular_macs)}MAC, "
+            f"{inspection.regular_macs / inspection.macs:.2f}× as many. The {len(separable)} here take "
+            f"{prefixed(macs)}MAC, where regular ones would take {prefixed(regular)}MAC, {regular / macs:.2f}×."
+        )
 
 
 def show_diagnosis(diagnosis: "Diagnosis") -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgex.console import out
 from edgex.records import split_names
+from edgex.render.explanation import show_explanation
 from edgex.render.tables import new_table
 from edgex.render.text import milliseconds, percent, size
 
@@ -21,7 +22,11 @@ def validation_document(found: "Validation") -> dict[str, Any]:
 
 
 def show_validation(found: "Validation") -> None:
+    from edgex.report import Report
+
     show_report(found.report)
+    if isinstance(found.report, Report):
+        show_explanation(found.report.explanation)
     for judgement in found.verdict.results:
         decisive = next(check for check in judgement.checks if check.verdict == judgement.verdict)
         out().print(f"{judgement.verdict}: {judgement.path.name}. {decisive.message}")

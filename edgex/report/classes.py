@@ -2,9 +2,18 @@
 
 from typing import Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, computed_field, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    computed_field,
+    model_serializer,
+    model_validator,
+)
 
 from edgex.comparison import Comparison
+from edgex.explanation import Explanation
 from edgex.json_record import Record, to_document, to_json
 from edgex.proportions import wilson_interval
 from edgex.report.figures import (
@@ -94,6 +103,7 @@ class Report(Record):
         noisy: whether a file timed against itself differed, or might have by more than 5 %; None if nothing was timed.
         layer_errors: in the order of the network; of the INT8 ONNX file.
         sensitivity: of ``edgex sensitivity``, if it was run on the same model; worst first.
+        explanation: of a run with ``--explain``; the file has none where it is None.
         settings: that the run was given.
         machine: operating system, architecture, CPU.
         versions: of edgex, Python and the runtimes.
@@ -107,6 +117,7 @@ class Report(Record):
     noisy: bool | None = None
     layer_errors: tuple[LayerError, ...] = ()
     sensitivity: tuple[LayerSensitivity, ...] = ()
+    explanation: Explanation | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     machine: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
@@ -142,6 +153,21 @@ class Report(Record):
     def comparisons(self) -> dict[str, Comparison]:
         """Of the artifacts with the baseline, by name."""
         return {artifact.name: artifact.comparison for artifact in self.artifacts}
+
+    @model_validator(mode="after")
+    def _explains_its_artifacts(self) -> "Report":
+        explained = () if self.explanation is None else self.explanation.artifacts
+        judged = {artifact.name for artifact in self.artifacts if artifact.judged}
+        if len({each.name for each in explained} & judged) < len(explained):
+            raise ValueError("it explains what is none of its artifacts")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _with_what_was_asked_for(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = handler(self)
+        if self.explanation is None:
+            del document["explanation"]
+        return document
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""

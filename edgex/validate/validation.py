@@ -12,7 +12,7 @@ from typing import Any
 from edgex.bench import BenchOptions, BenchReport, bench
 from edgex.cpu import read_cpu
 from edgex.dataset import Dataset, check_disjoint, open_dataset
-from edgex.errors import DataError
+from edgex.errors import DataError, UsageError
 from edgex.evaluate import Crews
 from edgex.gate import GateResult, Limits, gate, judge
 from edgex.manifest import Manifest, file_record, read_manifest, verify
@@ -41,6 +41,7 @@ from edgex.validate.assemble import Measurements, Subject, assemble
 from edgex.validate.assemble_maps import assemble_maps
 from edgex.validate.collect import collect
 from edgex.validate.collect_maps import collect_maps
+from edgex.validate.explanations import explanation_of
 from edgex.validate.layer_errors import layer_errors
 from edgex.validate.subjects import subjects
 
@@ -72,6 +73,7 @@ class ValidateOptions:
         latency: whether to time the files.
         seconds: about how long each is timed.
         limits: that the page judges by.
+        explain: whether to draw where the models look, see :mod:`edgex.explain`.
     """
 
     labels: Path | None = None
@@ -82,6 +84,7 @@ class ValidateOptions:
     latency: bool = True
     seconds: float = 3.0
     limits: Limits = field(default_factory=Limits)
+    explain: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def validate(
 
     Raises:
         OutputError: the directory is none of ours, lacks a file, is in use, or cannot be written.
-        UsageError: some images are among those that calibration saw, or do not fit the models.
+        UsageError: some images are among those that calibration saw, or do not fit the models; what labels pixels is
+            to be explained.
         DataError: the images have neither labels nor masks, or cannot be read. Other EdgexErrors as
             :class:`edgex.evaluate.Crews` and :func:`edgex.bench.bench`.
     """
@@ -131,6 +135,11 @@ def validate(
     dataset = open_dataset(data, role="evaluation", labels=options.labels, max_bad=options.max_bad)
     dataset = replace(dataset, class_names=tuple(map(_text, dataset.class_names)))
     check_disjoint(images_seen(directory), dataset)
+    if options.explain and dataset.segmented:
+        raise UsageError(
+            "What a network that labels pixels looks at is not explained: the page shows its maps.",
+            fix="Leave out --explain.",
+        )
     kept = directory / PARTIAL_NAME
     # Begun before the work, so that a place that cannot be written does not cost it. The report takes its place last:
     # by the hash of the predictions that it names, a kill before that shows.
@@ -168,7 +177,10 @@ def validate(
             report = MapReport(baseline=first, artifacts=others, **known)
         else:
             plain, rest = assemble(measured, predictions)
-            report = Report(baseline=plain, artifacts=rest, **known)
+            looks = None
+            if options.explain:
+                looks = explanation_of(measured, predictions, dataset, preprocessing, options, progress)
+            report = Report(baseline=plain, artifacts=rest, explanation=looks, **known)
         verdict = judge(report, options.limits, directory=directory)
         _write_page(page, report, verdict, predictions, dataset)
         record.write_text(report.to_json(), encoding="utf-8")
