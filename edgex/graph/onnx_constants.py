@@ -1,5 +1,7 @@
 """Operators of ONNX on tensors or constants: exporters compute the shapes of tensors with them."""
 
+import math
+
 import numpy as np
 
 from edgex.graph.ir import Concat, Identity
@@ -21,6 +23,15 @@ def read_constant(call: Call) -> Constant:
         if key in call.attributes:
             return np.asarray(call.attributes[key], dtype)
     raise call.refusal("a value that is no array of numbers")
+
+
+def read_constant_of_shape(call: Call) -> Constant:
+    """ConstantOfShape."""
+    shape = tuple(call.constant(0).reshape(-1).tolist())
+    if not all(isinstance(size, int) and 0 <= size <= MOST_COMPUTED for size in shape):
+        raise call.refusal(f"the shape {shape}")
+    _expect_few(call, math.prod(shape))
+    return np.full(shape, np.asarray(call.attribute("value", np.zeros(1, np.float32))).reshape(-1)[0])
 
 
 def read_shape(call: Call) -> Constant:
@@ -60,9 +71,9 @@ def read_slice(call: Call) -> Value:
         return read_crop(call)
     starts, ends = call.numbers("starts", 1), call.numbers("ends", 2)
     axes, steps = call.numbers("axes", 3) or [0], call.numbers("steps", 4) or [1]
-    if not starts or not ends or len(starts) > 1 or axes != [0] or steps != [1]:
-        raise call.refusal("more than one axis or step")
-    return call.constant(0)[starts[0] : ends[0]]
+    if not starts or not ends or len(starts) > 1 or axes != [0] or len(steps) > 1 or not steps[0]:
+        raise call.refusal("more than one axis")
+    return call.constant(0)[starts[0] : ends[0] : steps[0]]
 
 
 def read_cast(call: Call) -> Value:

@@ -23,12 +23,26 @@ from edgex.graph.ir import (
     Relu,
     Softmax,
 )
-from edgex.graph.onnx_arithmetic import CLOSE, read_add, read_divide, read_erf, read_multiply, read_subtract
+from edgex.graph.onnx_arithmetic import (
+    CLOSE,
+    read_add,
+    read_clip,
+    read_divide,
+    read_erf,
+    read_greater,
+    read_mish,
+    read_multiply,
+    read_negative,
+    read_parametric_relu,
+    read_subtract,
+    read_where,
+)
 from edgex.graph.onnx_call import NCHW, Call, Tensor, Value
 from edgex.graph.onnx_constants import (
     read_cast,
     read_concatenate,
     read_constant,
+    read_constant_of_shape,
     read_gather,
     read_identity,
     read_shape,
@@ -132,16 +146,6 @@ def _relu(call: Call) -> Tensor:
     return call.emit(Relu(), [call.tensor()])
 
 
-def _clip(call: Call) -> Tensor:
-    low, high = (
-        float(call.constant(position).item()) if call.has(position) else call.attribute(key, default)
-        for position, key, default in ((1, "min", -math.inf), (2, "max", math.inf))
-    )
-    if low != 0 or not high > 0:
-        raise call.refusal(f"bounds of {low} and {high}")
-    return call.emit(Relu(high if high < np.finfo(np.float32).max else None), [call.tensor()])
-
-
 def _leaky_relu(call: Call) -> Tensor:
     return call.emit(LeakyRelu(call.attribute("alpha", 0.01)), [call.tensor()])
 
@@ -209,9 +213,10 @@ OPERATORS: Mapping[str, Callable[[Call], Value]] = {
     "AveragePool": read_average_pool,
     "BatchNormalization": _batch_norm,
     "Cast": read_cast,
-    "Clip": _clip,
+    "Clip": read_clip,
     "Concat": read_concatenate,
     "Constant": read_constant,
+    "ConstantOfShape": read_constant_of_shape,
     "Conv": _convolution,
     "Div": read_divide,
     "Dropout": _plain(Identity()),
@@ -223,12 +228,16 @@ OPERATORS: Mapping[str, Callable[[Call], Value]] = {
     "Gemm": _gemm,
     "GlobalAveragePool": _global_pool(GlobalAveragePool),
     "GlobalMaxPool": _global_pool(GlobalMaxPool),
+    "Greater": read_greater,
     "HardSigmoid": _hard_sigmoid,
     "Identity": read_identity,
     "LeakyRelu": _leaky_relu,
     "MatMul": _matmul,
     "MaxPool": read_max_pool,
+    "Mish": read_mish,
     "Mul": read_multiply,
+    "Neg": read_negative,
+    "PRelu": read_parametric_relu,
     "Pad": read_pad,
     "ReduceMax": _reduce(GlobalMaxPool),
     "ReduceMean": _reduce(GlobalAveragePool),
@@ -242,4 +251,5 @@ OPERATORS: Mapping[str, Callable[[Call], Value]] = {
     "Sum": read_add,
     "Transpose": read_transpose,
     "Unsqueeze": read_unsqueeze,
+    "Where": read_where,
 }

@@ -9,8 +9,10 @@ from edgex.graph.ir import Flatten, GlobalAveragePool, GlobalMaxPool, Identity, 
 from edgex.graph.onnx_call import BATCH, NCHW, Call, Tensor, Value
 
 
-def read_transpose(call: Call) -> Tensor:
+def read_transpose(call: Call) -> Value:
     """Transpose: the graph stays as it is, the file sees its axes in another order from here on."""
+    if not isinstance(call.inputs[0], Tensor):
+        return np.transpose(call.constant(0), call.numbers("perm"))
     given = call.whole()
     order = call.numbers("perm") or list(range(given.rank))[::-1]
     if sorted(order) != list(range(given.rank)) or order[0] != 0:
