@@ -31,6 +31,9 @@ SETTINGS = Settings()
 PIPE_WIDTH = 120
 """Columns of a table that goes to a file or another program."""
 
+BESIDE_WHAT = 44
+"""Columns that the bar, the counts and the time left take beside what is being done."""
+
 
 def out() -> "Console":
     """Results, for people."""
@@ -84,9 +87,18 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         yield announce
     else:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
-        columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=err(), transient=True) as bars:
+        terminal = err()
+        # Where that is too narrow for all, what is being done is cut short, and not how long it will take
+        what = Column(no_wrap=True, overflow="ellipsis", max_width=max(terminal.width - BESIDE_WHAT, 10))
+        columns = (
+            TextColumn("{task.description:<10}", table_column=what),
+            BarColumn(20),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        )
+        with Progress(*columns, console=terminal, transient=True) as bars:
             tasks: dict[str, TaskID] = {}
 
             def update(what: str, done: int, total: int) -> None:

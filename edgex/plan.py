@@ -38,6 +38,7 @@ from edgex.graph.ir import (
     MaxPool2D,
     Pad,
     Reshape,
+    Resize,
 )
 
 Scheme = Literal["asymmetric", "symmetric"]
@@ -53,9 +54,9 @@ LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 REPAIR = "Write it anew with edgex quantize."
 
-TIED_OPS = (MaxPool2D, AveragePool2D, GlobalMaxPool, Pad, Crop, Flatten, Reshape, Concat)
-"""Operations that only move or compare bytes, so that inputs and output must share one scale (TFLite's quantization
-specification, https://ai.google.dev/edge/litert/models/quantization_spec; average pools are on its list too)."""
+TIED_OPS = (MaxPool2D, AveragePool2D, GlobalMaxPool, Pad, Crop, Resize, Flatten, Reshape, Concat)
+"""Operations that only move, compare or average bytes, so that inputs and output must share one scale (TFLite's
+quantization specification, https://ai.google.dev/edge/litert/models/quantization_spec)."""
 
 BIAS_LIMIT = 2.0**30
 """Largest magnitude of an int32 bias, leaving a bit for the accumulator it is added to."""

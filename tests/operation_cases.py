@@ -28,6 +28,7 @@ from edgex.graph.ir import (
     Pad,
     Relu,
     Reshape,
+    Resize,
     Softmax,
 )
 
@@ -124,6 +125,11 @@ CASES = {
     "zeros around a max pool": over(Pad(PADS), MaxPool2D((2, 2), (2, 2))),
     "zeros around an average pool": over(Pad(PADS), AveragePool2D((2, 2), (2, 2))),
     "crop": single(Crop(PADS)),
+    "resize to twice the size": single(Resize((20, 18))),
+    "resize to another shape": single(Resize((7, 12))),
+    "resize a pixel": over(GlobalAveragePool(keepdims=True), Resize((5, 4))),
+    "resize to the nearest": single(Resize((20, 27), "nearest")),
+    "resize to the nearest of another shape": single(Resize((7, 23), "nearest")),
     "flatten": single(Flatten()),
     "flatten a vector": over(GlobalAveragePool(), Flatten()),
     "reshape to an image": over(Relu(), Reshape((9, -1, 2))),

@@ -37,6 +37,7 @@ from edgex.graph.ir import (
     Pair,
     Relu,
     Reshape,
+    Resize,
     SeparableConv2D,
     Softmax,
 )
@@ -114,6 +115,10 @@ def _compute(node: Node, inputs: list[Values]) -> Values:
             return np.pad(x, ((0, 0), *padding, (0, 0)))
         case Crop(((top, bottom), (left, right))):
             return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
+        case Resize(size, method):
+            for axis, extent in enumerate(size, start=1):
+                x = _resized(x, axis, extent, method)
+            return x
         case Flatten():
             return x.reshape(len(x), -1)
         case Reshape(shape):
@@ -149,6 +154,18 @@ def _patches(
         for start, size, rate in zip(starts, kernel, dilation, strict=True)
     )
     return x[:, rows[:, np.newaxis, :, np.newaxis], columns[np.newaxis, :, np.newaxis, :]]
+
+
+def _resized(x: Values, axis: int, extent: int, method: str) -> Values:
+    """Along one axis: as a matrix of what each new pixel takes of each old one."""
+    before = x.shape[axis]
+    centres = (np.arange(extent) + 0.5) * before / extent - 0.5
+    if method == "nearest":
+        taken = np.eye(before)[np.floor(centres + 0.5).astype(int).clip(0, before - 1)]
+    else:
+        centres = centres.clip(0, before - 1)
+        taken = np.maximum(1 - np.abs(centres[:, np.newaxis] - np.arange(before)), 0)
+    return np.moveaxis(np.tensordot(taken, x, (1, axis)), 0, axis)
 
 
 def _activation(function: str, x: Values) -> Values:

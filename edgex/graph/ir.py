@@ -170,6 +170,20 @@ class Crop(Op):
     cropping: ExplicitPadding
 
 
+ResizeMethod = Literal["bilinear", "nearest"]
+
+
+@dataclass(frozen=True)
+class Resize(Op):
+    """An image at another size, as TensorFlow 2 and Keras resize: centres of pixels are at halves, nothing is smoothed.
+
+    ``bilinear`` repeats the pixels of the border beyond it; of two that are as near, ``nearest`` takes the later.
+    """
+
+    size: Pair
+    method: ResizeMethod = "bilinear"
+
+
 @dataclass(frozen=True)
 class Flatten(Op):
     pass

@@ -64,6 +64,13 @@ class Call:
             raise ValueError(f"{key} is {value}")
         return first, second
 
+    def extent(self, key: str) -> int:
+        """Pixels."""
+        value = self.config[key]
+        if not isinstance(value, int) or not 0 < value <= EXTENT_LIMIT:
+            raise ValueError(f"{key} is {value}")
+        return value
+
     def padding(self) -> Padding:
         match self.config["padding"]:
             case "same":

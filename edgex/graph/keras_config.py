@@ -300,9 +300,14 @@ def _number(document: Config, argument: Any) -> float:
     )
 
 
+TRAINS_AS_IT_INFERS = ("Resizing",)
+"""Layers that Keras calls with ``training=True``, and that do the same either way."""
+
+
 def _check_arguments(document: Config, keywords: Config) -> None:
     """``training=False`` and empty masks are what inference does anyway."""
-    unusual = [key for key, value in keywords.items() if value is not None and (key, value) != ("training", False)]
+    ignored = (None, True, False) if document["class_name"] in TRAINS_AS_IT_INFERS else (None, False)
+    unusual = [key for key, value in keywords.items() if value not in (ignored if key == "training" else (None,))]
     if unusual:
         raise ModelError(
             f"the layer {_name(document)!r} ({document['class_name']}) is called with {', '.join(unusual)}",

@@ -31,6 +31,8 @@ from edgex.graph.ir import (
     Op,
     Pad,
     Reshape,
+    Resize,
+    ResizeMethod,
     SeparableConv2D,
 )
 from edgex.graph.keras_activations import ACTIVATION_LAYERS, activation_nodes, activation_op, activation_suffix
@@ -209,6 +211,32 @@ def _cropping(call: Call) -> list[Node]:
     return [Node(call.name, Crop(call.borders("cropping")), call.inputs)]
 
 
+def _up_sampling(call: Call) -> list[Node]:
+    if len(call.shapes[0]) != 3:
+        raise ValueError(f"needs an image, got shape {call.shapes[0]}")
+    height, width, _ = call.shapes[0]
+    down, right = call.pair("size")
+    return [Node(call.name, Resize((height * down, width * right), _interpolation(call)), call.inputs)]
+
+
+def _resizing(call: Call) -> list[Node]:
+    for key in ("crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias"):
+        if call.config.get(key):
+            raise call.refusal(key)
+    size = call.extent("height"), call.extent("width")
+    return [Node(call.name, Resize(size, _interpolation(call)), call.inputs)]
+
+
+def _interpolation(call: Call) -> ResizeMethod:
+    match call.config["interpolation"]:
+        case "bilinear":
+            return "bilinear"
+        case "nearest":
+            return "nearest"
+        case other:
+            raise call.refusal(f"the interpolation {other!r}")
+
+
 def _add(call: Call) -> list[Node]:
     _check_operands(call)
     return [Node(call.name, Add(), call.inputs)]
@@ -318,9 +346,11 @@ LAYERS: Mapping[str, LayerReader] = {
     "ReLU": LayerReader(_activation),
     "Rescaling": LayerReader(_rescaling),
     "Reshape": LayerReader(_reshape),
+    "Resizing": LayerReader(_resizing),
     "SeparableConv2D": LayerReader(_separable_conv2d, _separable_kernels_and_bias),
     "Softmax": LayerReader(_activation),
     "SpatialDropout2D": LayerReader(_identity),
+    "UpSampling2D": LayerReader(_up_sampling),
     "ZeroPadding2D": LayerReader(_zero_padding),
 }
 """By Keras class name."""

@@ -48,6 +48,7 @@ from edgex.graph.onnx_constants import (
     read_shape,
     read_slice,
 )
+from edgex.graph.onnx_resize import read_resize
 from edgex.graph.onnx_shapes import read_flatten, read_reshape, read_squeeze, read_transpose, read_unsqueeze
 from edgex.graph.onnx_windows import convolution_window, read_average_pool, read_max_pool, read_pad
 
@@ -243,6 +244,7 @@ OPERATORS: Mapping[str, Callable[[Call], Value]] = {
     "ReduceMean": _reduce(GlobalAveragePool),
     "Relu": _relu,
     "Reshape": read_reshape,
+    "Resize": read_resize,
     "Shape": read_shape,
     "Slice": read_slice,
     "Softmax": _softmax,

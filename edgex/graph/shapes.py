@@ -24,6 +24,7 @@ from edgex.graph.ir import (
     Padding,
     Pair,
     Reshape,
+    Resize,
     SeparableConv2D,
 )
 
@@ -39,6 +40,7 @@ IMAGE_OPS = (
     GlobalMaxPool,
     Pad,
     Crop,
+    Resize,
 )
 """Operations on (height, width, channels) alone."""
 
@@ -140,6 +142,8 @@ def _output_shape(node: Node, inputs: list[Shape]) -> Shape:
             return (first[0] + top + bottom, first[1] + left + right, first[2])
         case Crop(((top, bottom), (left, right))):
             return (first[0] - top - bottom, first[1] - left - right, first[2])
+        case Resize(size):
+            return (*size, first[2])
         case Flatten():
             return (math.prod(first),)
         case Reshape(shape):

@@ -39,6 +39,7 @@ from edgex.graph.ir import (
     Pad,
     Relu,
     Reshape,
+    Resize,
 )
 
 Units = NDArray[np.int64]
@@ -57,6 +58,7 @@ CHANNELWISE_OPS = (
     MaxPool2D,
     Pad,
     Relu,
+    Resize,
 )
 """Each channel that they make comes of the same one that they read."""
 

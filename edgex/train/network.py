@@ -39,6 +39,7 @@ from edgex.graph.ir import (
     Pad,
     Relu,
     Reshape,
+    Resize,
     Softmax,
 )
 
@@ -217,6 +218,8 @@ def _apply(node: Node, x: Any, use_bias: bool) -> Any:
             return layers.ZeroPadding2D(padding, name=name)(x)
         case Crop(cropping):
             return layers.Cropping2D(cropping, name=name)(x)
+        case Resize(size, method):
+            return layers.Resizing(*size, interpolation=method, name=name)(x)
         case Flatten():
             return layers.Flatten(name=name)(x)
         case Reshape(shape):

@@ -29,6 +29,7 @@ from edgex.graph.ir import (
     Pad,
     Relu,
     Reshape,
+    Resize,
     SeparableConv2D,
 )
 from edgex.graph.keras_activations import ACTIVATIONS
@@ -91,6 +92,8 @@ def layer_of(node: Node, activation: Op | None) -> tuple[str, Config]:
             return "ZeroPadding2D", {"padding": padding} | CHANNELS_LAST
         case Crop(cropping):
             return "Cropping2D", {"cropping": cropping} | CHANNELS_LAST
+        case Resize((height, width), method):
+            return "Resizing", {"height": height, "width": width, "interpolation": method} | CHANNELS_LAST
         case Flatten():
             return "Flatten", dict(CHANNELS_LAST)
         case Reshape(shape):

@@ -42,6 +42,7 @@ from edgex.graph.ir import (
     Pair,
     Relu,
     Reshape,
+    Resize,
     Softmax,
 )
 from edgex.graph.shapes import explicit_padding
@@ -49,6 +50,7 @@ from edgex.plan import QuantizationPlan, quantize_kernel
 from edgex.write.int4 import pack_int4
 from edgex.write.onnx_activations import write_activation
 from edgex.write.onnx_form import IR_VERSIONS, OnnxForm
+from edgex.write.onnx_images import write_other_size
 from edgex.write.onnx_names import check_names
 
 if TYPE_CHECKING:
@@ -285,14 +287,8 @@ class _Writer:
                 return self._global_pool("GlobalAveragePool", x, out, keepdims)
             case GlobalMaxPool(keepdims):
                 return self._global_pool("GlobalMaxPool", x, out, keepdims)
-            case Pad(((top, bottom), (left, right))):
-                pads = self._constant(f"{node.name}.pads", np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
-                # ONNX Runtime moves a padding of +0 into pools, which pad with -inf
-                return self._emit("Pad", [x, pads, self._float(f"{node.name}.value", -0.0)], out)
-            case Crop(((top, bottom), (left, right))):
-                bounds = {"starts": [top, left], "ends": [shape[0] - bottom, shape[1] - right], "axes": [2, 3]}
-                constants = [self._constant(f"{node.name}.{key}", np.array(v, np.int64)) for key, v in bounds.items()]
-                return self._emit("Slice", [x, *constants], out)
+            case Pad() | Crop() | Resize():
+                return write_other_size(self._emit, self._constant, node, shape, x, out, self.float_dtype)
             case Flatten() | Reshape():
                 return self._reshape(node, x, out)
             case Identity():

@@ -40,6 +40,7 @@ from edgex.graph.ir import (
     Pair,
     Relu,
     Reshape,
+    Resize,
     Softmax,
 )
 from edgex.graph.shapes import explicit_padding
@@ -108,6 +109,10 @@ def write_node(
             begin = model.constant(f"{output.name}.begin", np.array([0, top, left, 0], np.int32))
             size = model.constant(f"{output.name}.size", np.array([-1, *output.shape], np.int32))
             model.operator("SLICE", [x, begin, size], output)
+        case Resize(_, method):
+            size = model.constant(f"{output.name}.size", np.array(output.shape[:2], np.int32))
+            code = "RESIZE_BILINEAR" if method == "bilinear" else "RESIZE_NEAREST_NEIGHBOR"
+            model.operator(code, [x, size], output, version=3, halfPixelCenters=True)
         case Flatten() | Reshape():
             _reshape(model, x, output)
         case _:

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,18 @@ def test_progress_bars_with_the_time_left(folder: Path) -> None:
     plain = edgex(*QUANTIZE, cwd=folder)
     assert "\x1b" not in plain.out + plain.err
     assert "20/20" not in plain.err
+
+
+def test_a_narrow_terminal_still_shows_the_time_left() -> None:
+    what = "prune 1 of 2, epoch 1 of 1, held out: loss 0.2879, top-1 91.2%"
+    program = f"from edgex import console\nwith console.progress() as show:\n    show({what!r}, 10, 11860)\n"
+    ours, theirs = pty.openpty()
+    narrow = environment(TERM="xterm-256color", COLUMNS="80")
+    subprocess.run([sys.executable, "-c", program], env=narrow, stderr=theirs, check=True)
+    text = os.read(ours, 65536).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert re.search(r"prune 1 of 2.*… .*10/11860.*-:--:--", text)
 
 
 def test_quiet_shows_no_progress(folder: Path) -> None:

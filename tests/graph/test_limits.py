@@ -82,6 +82,8 @@ def test_a_sum_of_more_tensors_than_there_may_be_layers(archive: Archive) -> Non
         ("ZeroPadding2D", {"padding": [[16000, 0], [16000, 0]]}, "values"),
         ("Cropping2D", {"cropping": [[0, 10**400], [0, 0]]}, "cropping"),
         ("Reshape", {"target_shape": [1 << 40, -1]}, "shape"),
+        ("Resizing", {"height": 1 << 31, "width": 1, "interpolation": "nearest"}, "height"),
+        ("UpSampling2D", {"size": [16000, 16000], "interpolation": "nearest"}, "values"),
     ],
 )
 def test_extents_beyond_any_image(archive: Archive, class_name: str, change: dict[str, Any], named: str) -> None:
@@ -98,12 +100,20 @@ def test_an_input_size_beyond_any_image(archive: Archive) -> None:
 
 
 @pytest.mark.parametrize(
-    "class_name", ["AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D", "MaxPooling2D", "ZeroPadding2D"]
+    "class_name",
+    [
+        "AveragePooling2D",
+        "GlobalAveragePooling2D",
+        "GlobalMaxPooling2D",
+        "MaxPooling2D",
+        "UpSampling2D",
+        "ZeroPadding2D",
+    ],
 )
 def test_an_operation_on_images_reads_something_else(archive: Archive, class_name: str) -> None:
     flat = called("flat", ("image", 0)) | {"class_name": "Flatten"}
     layer = called("layer", ("flat", 0)) | {"class_name": class_name}
-    layer["config"] |= {"pool_size": 2, "strides": 2, "padding": "same"}
+    layer["config"] |= {"pool_size": 2, "strides": 2, "padding": "same", "size": 2, "interpolation": "nearest"}
     if class_name == "ZeroPadding2D":
         layer["config"]["padding"] = [[1, 1], [1, 1]]
     message = refusal(configured(archive, functional(flat, layer, output=("layer", 0)))).message

@@ -247,6 +247,24 @@ FOREIGN: dict[str, Made] = {
         node("Transpose", ["a"], ["result"], perm=[0, 3, 1, 2]),
         b=weights(8),
     ),
+    "resized by a factor": after_stem(
+        node("Resize", ["x", "", "s"], ["result"], mode="linear", coordinate_transformation_mode="pytorch_half_pixel"),
+        s=np.array([1, 1, 2, 4 / 3], np.float32),
+    ),
+    "resized to a size": after_stem(
+        node("Shape", ["x"], ["shape"]),
+        node("Slice", ["shape", "from", "to"], ["head"]),
+        node("Concat", ["head", "tail"], ["size"], axis=0),
+        node("Resize", ["x", "", "", "size"], ["result"], mode="linear"),
+        **{"from": whole(0), "to": whole(2), "tail": whole(5, 2 * SIDE)},
+    ),
+    "resized to the nearest": after_stem(
+        node("Resize", ["x", "", "s"], ["result"], coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        s=np.array([1, 1, 3, 2], np.float32),
+    ),
+    "resized three times, to the nearest": after_stem(
+        node("Resize", ["x", "", "s"], ["result"]), s=np.array([1, 1, 3, 3], np.float32)
+    ),
     "constants as nodes": after_stem(
         node("Constant", [], ["c"], value=numpy_helper.from_array(weights(8, 1, 1))),
         node("Mul", ["x", "c"], ["result"]),
@@ -356,6 +374,32 @@ REFUSED: dict[str, tuple[Made, str]] = {
     ),
     "doubled": (doubled(), "1024 numbers to compute a constant from"),
     "chosen over and over": (chosen_over_and_over(), "10000000000 numbers to compute a constant from"),
+    "corners aligned": (
+        after_stem(
+            node(
+                "Resize",
+                ["x", "", "s"],
+                ["result"],
+                name="odd",
+                mode="linear",
+                coordinate_transformation_mode="align_corners",
+            ),
+            s=np.array([1, 1, 2, 2], np.float32),
+        ),
+        "'odd' .* has the mode 'linear' of the coordinates 'align_corners'",
+    ),
+    "a factor of no whole pixels": (
+        after_stem(node("Resize", ["x", "", "s"], ["result"], name="odd"), s=np.array([1, 1, 1.5, 2], np.float32)),
+        "'odd' .* has factors that make",
+    ),
+    "other channels than there were": (
+        after_stem(node("Resize", ["x", "", "s"], ["result"], name="odd"), s=np.array([1, 2, 2, 2], np.float32)),
+        "'odd' .* has axes other than height and width",
+    ),
+    "a size beyond any image": (
+        after_stem(node("Resize", ["x", "", "", "n"], ["result"], name="odd"), n=whole(1, 8, 1 << 40, 8)),
+        "'odd' .* its size is",
+    ),
     "erf alone": (changed("Erf"), "'odd' .* has a use other than GELU"),
     "of nothing": (([node("Relu", ["nowhere"], ["result"])], {}), "reads 'nowhere'"),
     "a constant": (

@@ -25,6 +25,7 @@ from edgex.graph.ir import (
     Pad,
     Relu,
     Reshape,
+    Resize,
     SeparableConv2D,
     Softmax,
 )
@@ -71,6 +72,7 @@ CASES = {
     "global max, kept": (single(GlobalMaxPool(keepdims=True)), (1, 1, 4)),
     "pad": (single(Pad(PADS)), (12, 11, 4)),
     "crop": (single(Crop(PADS)), (6, 9, 4)),
+    "resize": (single(Resize((3, 40))), (3, 40, 4)),
     "flatten": (single(Flatten()), (360,)),
     "reshape": (single(Reshape((-1, 6))), (60, 6)),
     "add": (single(Add(), "image", "image"), SHAPE),

@@ -34,6 +34,7 @@ from edgex.graph.ir import (
     Pad,
     Relu,
     Reshape,
+    Resize,
     SeparableConv2D,
     Softmax,
 )
@@ -181,6 +182,11 @@ CASES: dict[str, tuple[Graph, Reference]] = {
     "global max pool": (single(GlobalMaxPool()), lambda x: tf.reduce_max(x, (1, 2))),
     "pad": (single(Pad(((1, 2), (0, 1)))), lambda x: tf.pad(x, PADS)),
     "crop": (single(Crop(((1, 2), (0, 1)))), lambda x: x[:, 1:-2, :-1]),
+    "resize": (single(Resize((17, 13))), lambda x: tf.image.resize(x, (17, 13))),
+    "resize to the nearest": (
+        single(Resize((17, 13), "nearest")),
+        lambda x: tf.image.resize(x, (17, 13), "nearest"),
+    ),
     "flatten": (single(Flatten()), lambda x: tf.reshape(x, (-1, HEIGHT * WIDTH * CHANNELS))),
     "reshape": (single(Reshape((WIDTH, -1, 2))), lambda x: tf.reshape(x, (-1, WIDTH, HEIGHT * CHANNELS // 2, 2))),
     "identity": (

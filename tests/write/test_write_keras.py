@@ -203,6 +203,7 @@ def channels_first() -> Iterator[None]:
         "global max pool",
         "pad",
         "crop",
+        "resize to another shape",
         "flatten",
         "batch norm",
     ],
