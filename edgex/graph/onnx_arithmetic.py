@@ -33,7 +33,7 @@ def read_add(call: Call) -> Tensor:
     """Add, Sum: of tensors, or of a tensor and a constant."""
     tensor, constant = _operands(call)
     if constant is None:
-        return call.emit(Add(), [call.whole(position) for position in range(len(call.inputs))])
+        return call.emit(Add(), _alike(call))
     if tensor.part == ERF and np.all(constant == 1):
         return replace(tensor, part=GATE)
     return _affine(call, call.tensor(_position(call, tensor)), np.ones(1, np.float32), constant)
@@ -50,14 +50,15 @@ def read_multiply(call: Call) -> Tensor:
         done = _gated(call, gate, value)
         if done is not None:
             return done
-    return call.emit(Multiply(), [call.whole(0), call.whole(1)])
+    return call.emit(Multiply(), _alike(call))
 
 
 def read_subtract(call: Call) -> Tensor:
-    """Sub, of a constant, or from one."""
+    """Sub: of two tensors, or of a tensor and a constant."""
     tensor, constant = _operands(call)
     if constant is None:
-        raise call.refusal("two tensors")
+        first, second = _alike(call)
+        return call.emit(Add(), [first, _add(call, "negated", Affine(), second, **_uniform(call, second, -1.0, 0.0))])
     one = np.ones(1, np.float32)
     if _position(call, tensor) == 0:
         return _affine(call, call.tensor(), one, -constant)
@@ -180,6 +181,14 @@ def _affine(call: Call, tensor: Tensor, scale: Array, offset: Array) -> Tensor:
     if isinstance(node.op, Affine) and not node.params["offset"].any() and np.all(factors == 1):
         factors, read = node.params["scale"], replace(tensor, name=node.inputs[0])
     return call.emit(Affine(), [read], {"scale": factors, "offset": offsets})
+
+
+def _alike(call: Call) -> list[Tensor]:
+    """The tensors that it reads, whose axes are in one order."""
+    tensors = [call.whole(position) for position in range(len(call.inputs))]
+    if len({tensor.axes for tensor in tensors}) > 1:
+        raise call.refusal("inputs with their axes in different orders")
+    return tensors
 
 
 def _add(call: Call, suffix: str, op: Op, read: Tensor, **params: Array) -> Tensor:

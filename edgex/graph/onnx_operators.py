@@ -39,12 +39,14 @@ from edgex.graph.onnx_arithmetic import (
 )
 from edgex.graph.onnx_call import NCHW, Call, Tensor, Value
 from edgex.graph.onnx_constants import (
+    compute,
     read_cast,
     read_concatenate,
     read_constant,
     read_constant_of_shape,
     read_gather,
     read_identity,
+    read_range,
     read_shape,
     read_slice,
 )
@@ -68,6 +70,11 @@ def read_operator(call: Call) -> Value:
         raise ModelError(
             f"the node {call.name!r} is a {call.operator}: the file is quantized already",
             fix="Give the float model that it was made from.",
+        )
+    if call.operator in AFTER_LOGITS:
+        raise ModelError(
+            f"the node {call.name!r} is a {call.operator}, which edgex does not support",
+            fix="Export the model without it: what it reads gives the same classes.",
         )
     known = ", ".join(sorted({*OPERATORS, *FUNCTIONS}))
     raise ModelError(
@@ -196,6 +203,13 @@ def _reduce(op: type[GlobalAveragePool | GlobalMaxPool]) -> Callable[[Call], Ten
     return read
 
 
+def _arithmetic(read: Callable[[Call], Tensor]) -> Callable[[Call], Value]:
+    """Of tensors, or of constants alone."""
+    return lambda call: (
+        compute(call) if call.inputs and not any(isinstance(value, Tensor) for value in call.inputs) else read(call)
+    )
+
+
 def _plain(op: Op) -> Callable[[Call], Tensor]:
     return lambda call: call.emit(op, [call.tensor()])
 
@@ -209,8 +223,10 @@ FUNCTIONS: Mapping[str, ActivationFunction] = {
 }
 QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger")
 
+AFTER_LOGITS = ("ArgMax", "LogSoftmax")
+
 OPERATORS: Mapping[str, Callable[[Call], Value]] = {
-    "Add": read_add,
+    "Add": _arithmetic(read_add),
     "AveragePool": read_average_pool,
     "BatchNormalization": _batch_norm,
     "Cast": read_cast,
@@ -219,7 +235,7 @@ OPERATORS: Mapping[str, Callable[[Call], Value]] = {
     "Constant": read_constant,
     "ConstantOfShape": read_constant_of_shape,
     "Conv": _convolution,
-    "Div": read_divide,
+    "Div": _arithmetic(read_divide),
     "Dropout": _plain(Identity()),
     "Elu": _elu,
     "Erf": read_erf,
@@ -236,10 +252,11 @@ OPERATORS: Mapping[str, Callable[[Call], Value]] = {
     "MatMul": _matmul,
     "MaxPool": read_max_pool,
     "Mish": read_mish,
-    "Mul": read_multiply,
+    "Mul": _arithmetic(read_multiply),
     "Neg": read_negative,
     "PRelu": read_parametric_relu,
     "Pad": read_pad,
+    "Range": read_range,
     "ReduceMax": _reduce(GlobalMaxPool),
     "ReduceMean": _reduce(GlobalAveragePool),
     "Relu": _relu,
@@ -249,8 +266,8 @@ OPERATORS: Mapping[str, Callable[[Call], Value]] = {
     "Slice": read_slice,
     "Softmax": _softmax,
     "Squeeze": read_squeeze,
-    "Sub": read_subtract,
-    "Sum": read_add,
+    "Sub": _arithmetic(read_subtract),
+    "Sum": _arithmetic(read_add),
     "Transpose": read_transpose,
     "Unsqueeze": read_unsqueeze,
     "Where": read_where,

@@ -3,16 +3,18 @@
     python torch_models.py FOLDER
 
 An environment of its own runs this: PyTorch, NumPy and ONNX are all that it has. It writes for each model
-``FOLDER/<model>.npz`` with ``images`` float32 (images, channels, height, width) and ``answers``, and ``FOLDER/<model>.
-<exporter>.<batch>.onnx``. Batch norms get random statistics and factors, so that one in the wrong place shows.
+``FOLDER/<model>.npz`` with ``images`` float32 (images, channels, height, width) and ``answers``, and
+``FOLDER/<model>.<exporter>.<shape>.onnx``. Batch norms get random statistics and factors, so that one in the wrong
+place shows.
 """
 
 import contextlib
 import io
+import itertools
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +26,6 @@ IMAGES = 3
 EXPORTERS: Mapping[str, bool] = {"torchscript": False, "dynamo": True}
 """What ``dynamo`` of torch.onnx.export is."""
 
-BATCHES = ("one", "any")
-"""Of the exported models: one image, or any number of them."""
-
 
 def main() -> None:
     folder = Path(sys.argv[1])
@@ -35,11 +34,13 @@ def main() -> None:
         torch.manual_seed(0)
         model = randomized(build()).eval()
         images = torch.randn(IMAGES, 3, side, side)
+        if name == "channels last":
+            images = images.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
             np.savez(folder / f"{name}.npz", images=images.numpy(), answers=model(images).numpy())
         for exporter in EXPORTERS:
-            for batch in BATCHES:
-                export(model, images, folder / f"{name}.{exporter}.{batch}.onnx", exporter, batch)
+            for shape in (shape for shape, models in SHAPES.items() if name in models):
+                export(model, images, folder / f"{name}.{exporter}.{shape}.onnx", exporter, shape)
 
 
 def randomized(model: nn.Module) -> nn.Module:
@@ -50,18 +51,20 @@ def randomized(model: nn.Module) -> nn.Module:
             nn.init.uniform_(module.running_var, 0.4, 2.0)
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, 0.0, 0.3)
+        elif isinstance(module, nn.PReLU):
+            nn.init.uniform_(module.weight, 0.1, 0.4)
     return model
 
 
-def export(model: nn.Module, images: Tensor, path: Path, exporter: str, batch: str) -> None:
+def export(model: nn.Module, images: Tensor, path: Path, exporter: str, shape: str) -> None:
     """To one file, with its weights inside; whatever the exporter says is kept back unless it fails."""
-    given = images[:1] if batch == "one" else images
+    given = images[:1] if shape == "one" else images
+    axes = {"one": (), "any": (0,), "open": (0, 2, 3)}[shape]
     options: dict[str, object] = {}
-    if batch == "any":
-        if EXPORTERS[exporter]:
-            options["dynamic_shapes"] = ({0: torch.export.Dim("batch")},)
-        else:
-            options["dynamic_axes"] = {"image": {0: "batch"}, "result": {0: "batch"}}
+    if axes and EXPORTERS[exporter]:
+        options["dynamic_shapes"] = (dict.fromkeys(axes, torch.export.Dim.DYNAMIC),)
+    elif axes:
+        options["dynamic_axes"] = {"image": {axis: f"axis {axis}" for axis in axes}, "result": {0: "axis 0"}}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -122,7 +125,7 @@ class Block(nn.Module):
         grown = 0 if grows_first else repetitions - 1
         widths = [inputs if number <= grown else outputs for number in range(repetitions + 1)]
         layers: list[nn.Module] = []
-        for read, made in zip(widths, widths[1:], strict=False):
+        for read, made in itertools.pairwise(widths):
             layers += [nn.ReLU(inplace=True), SeparableConv2d(read, made), nn.BatchNorm2d(made)]
         layers[0] = nn.ReLU(inplace=False)  # the shortcut reads what is before it
         if stride != 1:
@@ -292,6 +295,68 @@ class Dense(nn.Module):
         return self.pool(self.norm(x))
 
 
+class Segmenter(nn.Module):
+    """Atrous pooling and a decoder, as in DeepLab V3+: resized to sizes that are asked for while it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(BasicConv2d(3, 8, 3, stride=2, padding=1), BasicConv2d(8, 8, 3, padding=1))
+        self.body = nn.Sequential(SeparableConv2d(8, 16), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+        self.rates = nn.ModuleList(
+            BasicConv2d(16, 8, 3, padding=rate, dilation=rate) if rate else BasicConv2d(16, 8, 1) for rate in (0, 2, 4)
+        )
+        self.pooling = nn.Sequential(nn.AdaptiveAvgPool2d(1), BasicConv2d(16, 8, 1))
+        self.project = BasicConv2d(32, 8, 1)
+        self.classifier = nn.Conv2d(16, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = self.stem(x)
+        high = self.body(low)
+        whole = F.interpolate(self.pooling(high), size=high.shape[-2:], mode="bilinear", align_corners=False)
+        y = self.project(torch.cat([*(branch(high) for branch in self.rates), whole], dim=1))
+        y = F.interpolate(y, size=low.shape[2:], mode="bilinear", align_corners=False)
+        y = self.classifier(torch.cat([y, low], dim=1))
+        return F.interpolate(y, size=x.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class UNet(nn.Module):
+    """Down, and up again by factors; nearest and bilinear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down1, self.down2 = BasicConv2d(3, 8, 3, padding=1), BasicConv2d(8, 16, 3, padding=1)
+        self.deepest = BasicConv2d(16, 16, 3, padding=1)
+        self.up2, self.up1 = BasicConv2d(32, 8, 3, padding=1), BasicConv2d(16, 8, 3, padding=1)
+        self.nearest = nn.Upsample(scale_factor=2, mode="nearest")
+        self.bilinear = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+        self.last = nn.Conv2d(8, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.down1(x)
+        second = self.down2(F.max_pool2d(first, 2))
+        y = self.nearest(self.deepest(F.max_pool2d(second, 2)))
+        y = self.bilinear(self.up2(torch.cat([y, second], dim=1)))
+        y = self.up1(torch.cat([y, first], dim=1))
+        return torch.sigmoid(self.last(F.interpolate(y, scale_factor=(1, 3))))
+
+
+class ResNetD(nn.Module):
+    """Pools with ceil_mode, counting padding or not, and sums of other kinds than two tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = BasicConv2d(3, 8, 3)
+        self.counted = nn.AvgPool2d(2, 2, ceil_mode=True)
+        self.not_counted = nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False)
+        self.largest = nn.MaxPool2d(3, 2, 1, ceil_mode=True)
+        self.scale = nn.Parameter(torch.rand(1, 8, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = self.counted(F.pad(x, (0, 1, 0, 1))) - self.not_counted(x) + 0.3 * self.scale * self.largest(x)
+        return torch.clamp(-y, min=-1.5) + 1
+
+
 class GlobalMax(nn.Module):
     """Both ways over the whole image."""
 
@@ -339,6 +404,12 @@ def grouped() -> nn.Sequential:
     )
 
 
+def channels_last() -> nn.Module:
+    """As PyTorch advises it for speed; its pool then sets the strides of what it makes."""
+    model = stem(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    return model.to(memory_format=torch.channels_last)
+
+
 MODELS: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
     "xception": (lambda: Xception(width=1 / 16, middle=2), 64),
     "inception": (Inception, 33),
@@ -347,16 +418,29 @@ MODELS: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
     "mobilenet v3": (lambda: stem(nn.Hardswish(), InvertedResidual(nn.Hardswish, nn.Hardsigmoid())), 32),
     "efficientnet": (lambda: stem(nn.SiLU(inplace=True), InvertedResidual(nn.SiLU, nn.Sigmoid())), 32),
     "normalized": (Normalized, 32),
+    "channels last": (channels_last, 32),
     "densenet": (Dense, 32),
     "flattened": (flattened, 32),
+    "resnet d": (ResNetD, 32),
+    "segmenter": (Segmenter, 32),
+    "u-net": (UNet, 32),
     "global max": (GlobalMax, 32),
     "smooth activations": (lambda: after_stem(nn.GELU(), nn.Sigmoid(), nn.Tanh(), nn.Softplus(), nn.Mish()), 32),
     "bent activations": (
-        lambda: after_stem(nn.Hardtanh(0, 6), nn.Hardtanh(), nn.LeakyReLU(0.1), nn.ELU(), nn.PReLU(8), nn.Hardtanh(-2, 1)),
+        lambda: after_stem(
+            nn.Hardtanh(0, 6), nn.Hardtanh(), nn.LeakyReLU(0.1), nn.ELU(), nn.PReLU(8), nn.Hardtanh(-2, 1)
+        ),
         32,
     ),
 }
 """Each model with the height and width of its images."""
+
+SHAPES: Mapping[str, Collection[str]] = {
+    "one": ("channels last", "flattened", "global max", "segmenter", "u-net", "xception"),
+    "any": MODELS.keys(),
+    "open": ("segmenter", "u-net", "xception"),
+}
+"""Which models are exported for one image, for any number of them, and for any number of any size."""
 
 if __name__ == "__main__":
     main()
