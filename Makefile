@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 # tflite-runtime wants a numpy that TensorFlow has left behind
 TFLITE_VENV := .venv-tflite
 TFLITE_PINS := tests/runtime/tflite-runtime.txt
+# PyTorch exports the models that its tests read; nothing of edgex needs it. 1 GB where pip finds a build for CPUs; on
+# Linux it may find the one with CUDA, of several GB. Without this folder those tests are skipped, and say so.
+TORCH_VENV := .venv-torch
+TORCH_PINS := tests/graph/torch.txt
 PIP_AUDIT := pip-audit==2.10.1
 # what to fuzz: see python -m fuzz --help
 FUZZ ?=
@@ -14,7 +18,7 @@ FUZZ ?=
 
 help:
 	@echo "make demo        quantize, evaluate and time the model that ships with edgex (light install, seconds)"
-	@echo "make test        lint, type-check and test everything (installs TensorFlow for the comparisons, minutes)"
+	@echo "make test        lint, type-check and test everything (installs TensorFlow and PyTorch for the comparisons, minutes)"
 	@echo "make check       lint and type-check only"
 	@echo "make fuzz        100,000 damaged and hostile files, over all readers (FUZZ='--inputs 1000000 keras' for others)"
 	@echo "make audit       known vulnerabilities of the pinned packages (asks a service on the network)"
@@ -24,7 +28,7 @@ demo: $(VENV)/.light
 	@echo "== edgex demo"
 	$(BIN)/edgex demo --output out/demo
 
-test: check $(TFLITE_VENV)/.done
+test: check $(TFLITE_VENV)/.done $(TORCH_VENV)/.done
 	@echo "== tests"
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
@@ -69,6 +73,12 @@ $(TFLITE_VENV)/.done: $(TFLITE_PINS)
 		echo "== no environment with tflite-runtime: its last release is for Linux, and for Python 3.11 and older"; \
 	fi
 
+$(TORCH_VENV)/.done: $(TORCH_PINS)
+	@echo "== an environment with PyTorch in $(TORCH_VENV) (about 1 GB; with CUDA, several)"
+	$(PYTHON) -m venv $(TORCH_VENV)
+	$(TORCH_VENV)/bin/python -m pip install --progress-bar on --requirement $(TORCH_PINS)
+	touch $@
+
 build/audit/.done:
 	@echo "== an environment with pip-audit in build/audit, as its packages are not for that of edgex"
 	$(PYTHON) -m venv build/audit
@@ -76,4 +86,4 @@ build/audit/.done:
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(TFLITE_VENV) build dist
+	rm -rf $(VENV) $(TFLITE_VENV) $(TORCH_VENV) build dist

@@ -123,7 +123,8 @@ def _check_location(path: Path, tensor: "TensorProto", external_data: bool) -> N
     if not external_data:
         raise ModelError(
             f"{kept}, another file.",
-            fix="Save the model with its weights inside, or allow files beside it with --external-data.",
+            fix="Save the model with its weights inside (torch.onnx.export: external_data=False), or allow files "
+            "beside it with --external-data where a command has that.",
         )
     if len(said) < len(tensor.external_data) or not said.keys() <= EXTERNAL_KEYS:
         fault = "with an entry that is there twice, or that ONNX does not have"

@@ -10,11 +10,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgex.graph.ir import Activation, ActivationFunction, Add, Affine, Array, Multiply, Node
+from edgex.graph.ir import Activation, ActivationFunction, Add, Affine, Array, LeakyRelu, Multiply, Node, Op, Relu
 from edgex.graph.onnx_call import Call, Tensor
 
 ERF, GATE, TWICE = "erf(x / sqrt 2)", "1 + erf(x / sqrt 2)", "x * (1 + erf(x / sqrt 2))"
 """Parts of GELU."""
+
+ABOVE = "whether x is large"
+"""A part of softplus as PyTorch has it."""
+
+IDENTICAL_FROM = 17.0
+"""From here on softplus(x) is x in float32: it is more by exp(-x), less than half of the last place."""
 
 CLOSE = 1e-5
 """Constants of functions, such as the root of two, are written in so many digits at least."""
@@ -27,7 +33,7 @@ def read_add(call: Call) -> Tensor:
     """Add, Sum: of tensors, or of a tensor and a constant."""
     tensor, constant = _operands(call)
     if constant is None:
-        return call.emit(Add(), [call.whole(position) for position in range(len(call.inputs))])
+        return call.emit(Add(), _alike(call))
     if tensor.part == ERF and np.all(constant == 1):
         return replace(tensor, part=GATE)
     return _affine(call, call.tensor(_position(call, tensor)), np.ones(1, np.float32), constant)
@@ -44,14 +50,15 @@ def read_multiply(call: Call) -> Tensor:
         done = _gated(call, gate, value)
         if done is not None:
             return done
-    return call.emit(Multiply(), [call.whole(0), call.whole(1)])
+    return call.emit(Multiply(), _alike(call))
 
 
 def read_subtract(call: Call) -> Tensor:
-    """Sub, of a constant, or from one."""
+    """Sub: of two tensors, or of a tensor and a constant."""
     tensor, constant = _operands(call)
     if constant is None:
-        raise call.refusal("two tensors")
+        first, second = _alike(call)
+        return call.emit(Add(), [first, _add(call, "negated", Affine(), second, **_uniform(call, second, -1.0, 0.0))])
     one = np.ones(1, np.float32)
     if _position(call, tensor) == 0:
         return _affine(call, call.tensor(), one, -constant)
@@ -62,6 +69,71 @@ def read_divide(call: Call) -> Tensor:
     """Div, by a constant."""
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         return _affine(call, call.tensor(), np.reciprocal(call.weights(1)), np.zeros(1, np.float32))
+
+
+def read_negative(call: Call) -> Tensor:
+    """Neg."""
+    return _affine(call, call.tensor(), -np.ones(1, np.float32), np.zeros(1, np.float32))
+
+
+def read_clip(call: Call) -> Tensor:
+    """Clip: a ReLU where it begins at 0, else one between two offsets."""
+    low, high = (
+        float(call.constant(position).item()) if call.has(position) else call.attribute(key, default)
+        for position, key, default in ((1, "min", -math.inf), (2, "max", math.inf))
+    )
+    top = high - low if high < np.finfo(np.float32).max else None
+    if not math.isfinite(low) or not high > low:
+        raise call.refusal(f"bounds of {low} and {high}")
+    if low == 0:
+        return call.emit(Relu(top), [call.tensor()])
+    given = call.whole()
+    raised = _add(call, "raised", Affine(), given, **_uniform(call, given, 1.0, -low))
+    clipped = _add(call, "clipped", Relu(top), raised)
+    return call.emit(Affine(), [clipped], _uniform(call, given, 1.0, low))
+
+
+def read_parametric_relu(call: Call) -> Tensor:
+    """PRelu, with one slope, or one for each channel: ``slope * x + (1 - slope) * relu(x)``."""
+    given = call.whole()
+    slopes = _per_channel(call, given, call.weights(1))
+    if np.all(slopes == slopes[0]):
+        return call.emit(LeakyRelu(float(slopes[0])), [given])
+    zero = np.zeros_like(slopes)
+    rest = _add(call, "rest", Affine(), _add(call, "relu", Relu(), given), scale=1 - slopes, offset=zero)
+    sloping = _add(call, "sloping", Affine(), given, scale=slopes, offset=zero)
+    return call.emit(Add(), [sloping, rest])
+
+
+def read_mish(call: Call) -> Tensor:
+    """Mish: ``x * tanh(softplus(x))``."""
+    given = call.whole()
+    softplus = _add(call, "softplus", Activation("softplus"), given)
+    return call.emit(Multiply(), [given, _add(call, "tanh", Activation("tanh"), softplus)])
+
+
+def read_greater(call: Call) -> Tensor:
+    """Greater, a part of softplus."""
+    tensor, bound = call.tensor(), call.constant(1)
+    if np.any(bound < IDENTICAL_FROM):
+        raise call.refusal("a use other than softplus")
+    return replace(tensor, part=ABOVE)
+
+
+def read_where(call: Call) -> Tensor:
+    """Where: of softplus itself, and what it is where it is the same anyway."""
+    condition, above, below = (call.inputs[position] if call.has(position) else None for position in range(3))
+    if (
+        isinstance(condition, Tensor)
+        and isinstance(below, Tensor)
+        and condition.part == ABOVE
+        and not below.part
+        and above == replace(condition, part="")
+        and call.nodes.made[below.name].op == Activation("softplus")
+        and call.nodes.made[below.name].inputs == (condition.name,)
+    ):
+        return below
+    raise call.refusal("a use other than softplus")
 
 
 def read_erf(call: Call) -> Tensor:
@@ -109,6 +181,27 @@ def _affine(call: Call, tensor: Tensor, scale: Array, offset: Array) -> Tensor:
     if isinstance(node.op, Affine) and not node.params["offset"].any() and np.all(factors == 1):
         factors, read = node.params["scale"], replace(tensor, name=node.inputs[0])
     return call.emit(Affine(), [read], {"scale": factors, "offset": offsets})
+
+
+def _alike(call: Call) -> list[Tensor]:
+    """The tensors that it reads, whose axes are in one order."""
+    tensors = [call.whole(position) for position in range(len(call.inputs))]
+    if len({tensor.axes for tensor in tensors}) > 1:
+        raise call.refusal("inputs with their axes in different orders")
+    return tensors
+
+
+def _add(call: Call, suffix: str, op: Op, read: Tensor, **params: Array) -> Tensor:
+    """A node before the one that the file has, of the same shape as what it reads."""
+    name = f"{call.name}.{suffix}"
+    call.nodes.append(Node(name, op, (read.name,), params))
+    return replace(read, name=name)
+
+
+def _uniform(call: Call, tensor: Tensor, scale: float, offset: float) -> Mapping[str, Array]:
+    """The weights of an Affine that does the same to all channels."""
+    channels = call.nodes.shapes[tensor.name][-1]
+    return {key: np.full(channels, value, np.float32) for key, value in (("scale", scale), ("offset", offset))}
 
 
 def _operands(call: Call) -> tuple[Tensor, Array | None]:

@@ -19,8 +19,10 @@ from edgex.graph.shapes import Shape
 
 NHWC = (0, 1, 2, 3)
 NCHW = (0, 3, 1, 2)
-BATCH = -1
-"""How many images a tensor has, in a constant that is made of its shape; what Reshape understands, too."""
+BATCH = -(1 << 40)
+"""How many images a tensor has, in a constant that is made of its shape; no number that a file means."""
+ROW = "all values in a row"
+"""A part of PyTorch's ``as_strided``, which takes them apart again."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Tensor:
     def rank(self) -> int:
         """With the batch."""
         return len(self.axes)
+
+
+class PerImage(np.ndarray[Any, np.dtype[Any]]):
+    """A constant with a part for each image, as it is for two of them; sums and products of it are such, too."""
 
 
 Constant = NDArray[Any]
@@ -111,10 +117,10 @@ class Call:
         within = (1, *self.nodes.shapes[tensor.name])
         return tuple(within[axis] for axis in tensor.axes)
 
-    def constant(self, position: int) -> Constant:
-        """ModelError if it is computed from the image, or is not there."""
+    def constant(self, position: int, *, per_image: bool = False) -> Constant:
+        """ModelError if it is computed from the image, or is not there; or is one per image, unless that is said."""
         value = self.inputs[position] if position < len(self.inputs) else None
-        if value is None or isinstance(value, Tensor):
+        if value is None or isinstance(value, Tensor) or (isinstance(value, PerImage) and not per_image):
             raise self.refusal(f"no constant as input {position}")
         return value
 

@@ -23,14 +23,30 @@ from edgex.graph.ir import (
     Relu,
     Softmax,
 )
-from edgex.graph.onnx_arithmetic import CLOSE, read_add, read_divide, read_erf, read_multiply, read_subtract
+from edgex.graph.onnx_arithmetic import (
+    CLOSE,
+    read_add,
+    read_clip,
+    read_divide,
+    read_erf,
+    read_greater,
+    read_mish,
+    read_multiply,
+    read_negative,
+    read_parametric_relu,
+    read_subtract,
+    read_where,
+)
 from edgex.graph.onnx_call import NCHW, Call, Tensor, Value
 from edgex.graph.onnx_constants import (
+    compute,
     read_cast,
     read_concatenate,
     read_constant,
+    read_constant_of_shape,
     read_gather,
     read_identity,
+    read_range,
     read_shape,
     read_slice,
 )
@@ -54,6 +70,11 @@ def read_operator(call: Call) -> Value:
         raise ModelError(
             f"the node {call.name!r} is a {call.operator}: the file is quantized already",
             fix="Give the float model that it was made from.",
+        )
+    if call.operator in AFTER_LOGITS:
+        raise ModelError(
+            f"the node {call.name!r} is a {call.operator}, which edgex does not support",
+            fix="Export the model without it: what it reads gives the same classes.",
         )
     known = ", ".join(sorted({*OPERATORS, *FUNCTIONS}))
     raise ModelError(
@@ -133,16 +154,6 @@ def _relu(call: Call) -> Tensor:
     return call.emit(Relu(), [call.tensor()])
 
 
-def _clip(call: Call) -> Tensor:
-    low, high = (
-        float(call.constant(position).item()) if call.has(position) else call.attribute(key, default)
-        for position, key, default in ((1, "min", -math.inf), (2, "max", math.inf))
-    )
-    if low != 0 or not high > 0:
-        raise call.refusal(f"bounds of {low} and {high}")
-    return call.emit(Relu(high if high < np.finfo(np.float32).max else None), [call.tensor()])
-
-
 def _leaky_relu(call: Call) -> Tensor:
     return call.emit(LeakyRelu(call.attribute("alpha", 0.01)), [call.tensor()])
 
@@ -192,6 +203,13 @@ def _reduce(op: type[GlobalAveragePool | GlobalMaxPool]) -> Callable[[Call], Ten
     return read
 
 
+def _arithmetic(read: Callable[[Call], Tensor]) -> Callable[[Call], Value]:
+    """Of tensors, or of constants alone."""
+    return lambda call: (
+        compute(call) if call.inputs and not any(isinstance(value, Tensor) for value in call.inputs) else read(call)
+    )
+
+
 def _plain(op: Op) -> Callable[[Call], Tensor]:
     return lambda call: call.emit(op, [call.tensor()])
 
@@ -205,16 +223,19 @@ FUNCTIONS: Mapping[str, ActivationFunction] = {
 }
 QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger")
 
+AFTER_LOGITS = ("ArgMax", "LogSoftmax")
+
 OPERATORS: Mapping[str, Callable[[Call], Value]] = {
-    "Add": read_add,
+    "Add": _arithmetic(read_add),
     "AveragePool": read_average_pool,
     "BatchNormalization": _batch_norm,
     "Cast": read_cast,
-    "Clip": _clip,
+    "Clip": read_clip,
     "Concat": read_concatenate,
     "Constant": read_constant,
+    "ConstantOfShape": read_constant_of_shape,
     "Conv": _convolution,
-    "Div": read_divide,
+    "Div": _arithmetic(read_divide),
     "Dropout": _plain(Identity()),
     "Elu": _elu,
     "Erf": read_erf,
@@ -224,13 +245,18 @@ OPERATORS: Mapping[str, Callable[[Call], Value]] = {
     "Gemm": _gemm,
     "GlobalAveragePool": _global_pool(GlobalAveragePool),
     "GlobalMaxPool": _global_pool(GlobalMaxPool),
+    "Greater": read_greater,
     "HardSigmoid": _hard_sigmoid,
     "Identity": read_identity,
     "LeakyRelu": _leaky_relu,
     "MatMul": _matmul,
     "MaxPool": read_max_pool,
-    "Mul": read_multiply,
+    "Mish": read_mish,
+    "Mul": _arithmetic(read_multiply),
+    "Neg": read_negative,
+    "PRelu": read_parametric_relu,
     "Pad": read_pad,
+    "Range": read_range,
     "ReduceMax": _reduce(GlobalMaxPool),
     "ReduceMean": _reduce(GlobalAveragePool),
     "Relu": _relu,
@@ -240,8 +266,9 @@ OPERATORS: Mapping[str, Callable[[Call], Value]] = {
     "Slice": read_slice,
     "Softmax": _softmax,
     "Squeeze": read_squeeze,
-    "Sub": read_subtract,
-    "Sum": read_add,
+    "Sub": _arithmetic(read_subtract),
+    "Sum": _arithmetic(read_add),
     "Transpose": read_transpose,
     "Unsqueeze": read_unsqueeze,
+    "Where": read_where,
 }

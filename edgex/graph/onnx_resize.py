@@ -4,7 +4,7 @@ import numpy as np
 
 from edgex.graph.ir import Pair, Resize
 from edgex.graph.limits import EXTENT_LIMIT
-from edgex.graph.onnx_call import Call, Tensor
+from edgex.graph.onnx_call import BATCH, Call, Tensor
 
 WHOLE = 1e-5
 """Relative error of a whole number of pixels, of a factor in float32. Between pixels a factor means other centres."""
@@ -66,7 +66,7 @@ def _size(call: Call, before: tuple[int, ...]) -> Pair:
         raise call.refusal("a policy of the aspect ratio")
     found = dict(zip(axes, wanted, strict=True))
     height, width = found.get(2, before[0]), found.get(3, before[1])
-    if found.get(0, 1) not in (1, -1) or found.get(1, _channels(call)) != _channels(call):
+    if found.get(0, 1) not in (1, BATCH) or found.get(1, _channels(call)) != _channels(call):
         raise call.refusal("axes other than height and width")
     if not all(0 < extent <= EXTENT_LIMIT for extent in (height, width)):
         raise ValueError(f"its size is {height, width}")

@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 
 from edgex.graph.ir import Flatten, GlobalAveragePool, GlobalMaxPool, Identity, Reshape
-from edgex.graph.onnx_call import BATCH, NCHW, Call, Tensor, Value
+from edgex.graph.onnx_call import BATCH, NCHW, ROW, Call, Tensor, Value
 
 
-def read_transpose(call: Call) -> Tensor:
+def read_transpose(call: Call) -> Value:
     """Transpose: the graph stays as it is, the file sees its axes in another order from here on."""
+    if not isinstance(call.inputs[0], Tensor):
+        return np.transpose(call.constant(0), call.numbers("perm"))
     given = call.whole()
     order = call.numbers("perm") or list(range(given.rank))[::-1]
     if sorted(order) != list(range(given.rank)) or order[0] != 0:
@@ -32,16 +34,18 @@ def read_reshape(call: Call) -> Value:
     given = call.tensor()
     before = call.shape(given)
     wanted = call.numbers("shape", 1)
+    if wanted == [-1] and given.flattened is None:
+        return replace(given, part=ROW)
     if not wanted or (0 in wanted and call.attribute("allowzero", 0)):
         raise call.refusal(f"the shape {wanted}")
     after = [before[axis] if size == 0 and axis < len(before) else size for axis, size in enumerate(wanted)]
-    if after[0] not in (1, BATCH):
+    if after[0] not in (1, -1, BATCH):
         raise call.refusal(f"the shape {wanted}, which mixes images")
     within = after[1:]
     if within.count(-1) == 1:
         known = math.prod(size for size in within if size != -1)
         within[within.index(-1)] = math.prod(before) // known if known else 0
-    return _shaped(call, given, tuple(within))
+    return shaped(call, given, tuple(within))
 
 
 def read_squeeze(call: Call) -> Value:
@@ -54,7 +58,7 @@ def read_squeeze(call: Call) -> Value:
     axes = [call.axis(axis, len(shape)) for axis in call.numbers("axes", 1) or []]
     if not axes or 0 in axes or any(shape[axis] != 1 for axis in axes):
         raise call.refusal(f"the axes {axes} of a tensor of shape {shape}")
-    return _shaped(call, call.tensor(), tuple(size for axis, size in enumerate(shape) if axis and axis not in axes))
+    return shaped(call, call.tensor(), tuple(size for axis, size in enumerate(shape) if axis and axis not in axes))
 
 
 def read_unsqueeze(call: Call) -> Value:
@@ -63,14 +67,14 @@ def read_unsqueeze(call: Call) -> Value:
     if not axes:
         raise call.refusal("no axes")
     if not isinstance(given, Tensor):
-        return np.expand_dims(call.constant(0), tuple(axes))
+        return np.expand_dims(call.constant(0, per_image=True), tuple(axes))
     shape = list(call.shape(call.tensor()))
     for axis in sorted(call.axis(axis, len(shape) + len(axes)) for axis in axes):
         shape.insert(axis, 1)
-    return _shaped(call, call.tensor(), tuple(shape[1:]))
+    return shaped(call, call.tensor(), tuple(shape[1:]))
 
 
-def _shaped(call: Call, given: Tensor, shape: tuple[int, ...]) -> Tensor:
+def shaped(call: Call, given: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A tensor in another shape, as the file sees it, without the batch."""
     before = call.shape(given)[1:]
     if math.prod(before) != math.prod(shape):

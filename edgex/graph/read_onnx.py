@@ -30,7 +30,8 @@ def read_onnx(path: Path, *, input_size: int | None = None) -> Graph:
     """Read a float ``.onnx`` file, such as ``torch.onnx.export`` writes.
 
     Images may have their channels first or last in the file; in the graph they are NHWC. Nodes are named as in the
-    file, without a leading slash. What leads to no output is left out.
+    file, without a leading slash; where PyTorch has only numbered them, those with weights are named after their
+    module. What leads to no output is left out.
 
     Args:
         path: the file, with its weights inside.
@@ -102,9 +103,8 @@ class _Builder:
         if not node.output:
             return
         inputs = [self._value(name) if name else None for name in node.input]
-        call = Call(
-            self._free(node.name or node.output[0]), node.op_type, inputs, _attributes(node), self.opset, self.nodes
-        )
+        name = self._free(_module(node) or node.name or node.output[0])
+        call = Call(name, node.op_type, inputs, _attributes(node), self.opset, self.nodes)
         with self._fitting(call.name, node.op_type):
             self.values[node.output[0]] = read_operator(call)
 
@@ -147,6 +147,12 @@ class _Builder:
             raise UsageError(
                 f"it cannot take images of {size}: {problem}", fix="Choose another --input-size."
             ) from error
+
+
+def _module(node: "NodeProto") -> str:
+    """The module of PyTorch that a node's weights are named after, where torch.onnx has only numbered the node."""
+    weights = node.input[1] if len(node.input) > 1 else ""
+    return weights.removesuffix(".weight") if node.name.startswith("node_") and weights.endswith(".weight") else ""
 
 
 def _renamed(node: Node, name: str) -> Node:

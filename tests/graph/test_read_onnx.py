@@ -134,6 +134,55 @@ def gelu_as_torch() -> Made:
     )
 
 
+def softplus_of_torch() -> Made:
+    """Of what is large anyway, nothing."""
+    return after_stem(
+        node("Softplus", ["x"], ["s"]),
+        node("Greater", ["x", "twenty"], ["large"]),
+        node("Where", ["large", "x", "s"], ["result"]),
+        twenty=np.array(20, np.float32),
+    )
+
+
+def pads_as_traced() -> Made:
+    """F.pad(x, (1, 2, 0, 1)), whose pads ONNX has in another order."""
+    return after_stem(
+        node("ConstantOfShape", ["four"], ["zeros"], value=numpy_helper.from_array(whole(0))),
+        node("Concat", ["pads", "zeros"], ["eight"], axis=0),
+        node("Reshape", ["eight", "pairs"], ["sides"]),
+        node("Slice", ["sides", "last", "before", "first", "back"], ["reversed"]),
+        node("Transpose", ["reversed"], ["turned"], perm=[1, 0]),
+        node("Reshape", ["turned", "row"], ["flat"]),
+        node("Cast", ["flat"], ["all"], to=TensorProto.INT64),
+        node("Pad", ["x", "all"], ["result"]),
+        four=whole(4),
+        pads=whole(1, 2, 0, 1),
+        pairs=whole(-1, 2),
+        last=whole(-1),
+        before=whole(-(2**63) + 1),
+        first=whole(0),
+        back=whole(-1),
+        row=whole(-1),
+    )
+
+
+def computed_size(divisor: int = 2, *, of: int = 2) -> Made:
+    """Resized to (size - 1) // 2 + 1 high, of the size of one axis."""
+    return after_stem(
+        node("Shape", ["x"], ["size"], start=of, end=of + 1),
+        node("Add", ["size", "minus"], ["a"]),
+        node("Div", ["a", "two"], ["b"]),
+        node("Add", ["b", "one"], ["c"]),
+        node("Shape", ["x"], ["head"], start=0, end=2),
+        node("Concat", ["head", "c", "width"], ["all"], axis=0),
+        node("Resize", ["x", "", "", "all"], ["result"], mode="linear", name="odd"),
+        minus=whole(-1),
+        two=whole(divisor),
+        one=whole(1),
+        width=whole(SIDE),
+    )
+
+
 def view_by_shape() -> Made:
     """x.view(x.size(0), -1), as torch traces it."""
     return after_stem(
@@ -197,6 +246,14 @@ FOREIGN: dict[str, Made] = {
         node("Clip", ["x", "low", "high"], ["result"]), low=np.array(0, np.float32), high=np.array(6, np.float32)
     ),
     "swish": after_stem(node("Sigmoid", ["x"], ["s"]), node("Mul", ["x", "s"], ["result"])),
+    "clip on both sides": after_stem(
+        node("Clip", ["x", "low", "high"], ["result"]), low=np.array(-1, np.float32), high=np.array(2, np.float32)
+    ),
+    "clip from below": after_stem(node("Clip", ["x", "low"], ["result"]), low=np.array(-1, np.float32)),
+    "relu with a slope for each channel": after_stem(node("PRelu", ["x", "s"], ["result"]), s=weights(8, 1, 1)),
+    "relu with one slope": after_stem(node("PRelu", ["x", "s"], ["result"]), s=weights(1)),
+    "softplus of torch": softplus_of_torch(),
+    "negative": after_stem(node("Neg", ["x"], ["result"])),
     "hard swish": after_stem(node("HardSwish", ["x"], ["result"])),
     "gelu of torch": gelu_as_torch(),
     "max pool with ceil": after_stem(
@@ -212,6 +269,12 @@ FOREIGN: dict[str, Made] = {
         node("AveragePool", ["x"], ["result"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     ),
     "pad": after_stem(node("Pad", ["x", "pads"], ["result"]), pads=whole(0, 0, 1, 2, 0, 0, 3, 0)),
+    "pad as torch traces it": pads_as_traced(),
+    "resized to a computed size": computed_size(),
+    "difference": after_stem(node("Relu", ["x"], ["r"]), node("Sub", ["r", "x"], ["result"])),
+    "product of constants": after_stem(
+        node("Mul", ["a", "b"], ["c"]), node("Mul", ["x", "c"], ["result"]), a=weights(8, 1, 1), b=weights(1)
+    ),
     "slice": after_stem(
         node("Slice", ["x", "from", "to", "axes"], ["result"]),
         **{"from": whole(1, -7), "to": whole(2**62, -1), "axes": whole(2, 3)},
@@ -399,6 +462,21 @@ REFUSED: dict[str, tuple[Made, str]] = {
     "a size beyond any image": (
         after_stem(node("Resize", ["x", "", "", "n"], ["result"], name="odd"), n=whole(1, 8, 1 << 40, 8)),
         "'odd' .* its size is",
+    ),
+    "log-softmax": (changed("LogSoftmax"), r"'odd' is a LogSoftmax, .*\n.*gives the same classes"),
+    "other sums": (
+        after_stem(node("Transpose", ["x"], ["t"], perm=[0, 1, 3, 2]), node("Add", ["x", "t"], ["result"], name="odd")),
+        "'odd' .* has inputs with their axes in different orders",
+    ),
+    "as many pixels as images": (computed_size(of=0), "'a' .* has the number of images as its input"),
+    "divided by zero": (computed_size(0), "'b' .* divides by zero"),
+    "clip to nothing": (
+        after_stem(node("Clip", ["x", "low", "low"], ["result"], name="odd"), low=np.array(1, np.float32)),
+        "'odd' .* has bounds of 1.0 and 1.0",
+    ),
+    "large or not": (
+        after_stem(node("Greater", ["x", "two"], ["result"], name="odd"), two=np.array(2, np.float32)),
+        "'odd' .* has a use other than softplus",
     ),
     "erf alone": (changed("Erf"), "'odd' .* has a use other than GELU"),
     "of nothing": (([node("Relu", ["nowhere"], ["result"])], {}), "reads 'nowhere'"),
