@@ -80,8 +80,8 @@ class KerasFile:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Name the file in every error, and turn what damaged bytes raise into ModelError."""
+def naming(path: Path, fix: str = SAVE_AGAIN) -> Iterator[None]:
+    """Name the file in every error, and turn what damaged bytes raise into ModelError; ``fix`` is then what to do."""
     try:
         yield
     except EdgexError as error:
@@ -92,7 +92,7 @@ def naming(path: Path) -> Iterator[None]:
         ) from error
     except DAMAGE as error:
         problem = _printable(f"it is damaged ({type(error).__name__}: {error})")
-        raise ModelError(f"{path}: {problem}.", fix=SAVE_AGAIN) from error
+        raise ModelError(f"{path}: {problem}.", fix=fix) from error
 
 
 def _printable(message: str) -> str:

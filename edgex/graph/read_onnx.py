@@ -45,7 +45,7 @@ def read_onnx(path: Path, *, input_size: int | None = None) -> Graph:
     if input_size is not None and input_size < 1:
         raise UsageError(f"The input size {input_size} is not positive.", fix="Give it in pixels, like 299.")
     model = parse_onnx(path)
-    with naming(path):
+    with naming(path, EXPORT_AGAIN):
         opsets = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
         if not opsets or opsets[0] < OLDEST_OPSET:
             said = f"opset {opsets[0]}" if opsets else "no opset"
@@ -177,7 +177,7 @@ def _attributes(node: "NodeProto") -> Mapping[str, Any]:
     for attribute in node.attribute:
         value = helper.get_attribute_value(attribute)
         if attribute.type == AttributeProto.STRING:
-            value = value.decode("ascii")
+            value = value.decode("utf-8", "replace")
         elif attribute.type == AttributeProto.TENSOR:
             value = _array(value)
         found[attribute.name] = value

@@ -11,12 +11,10 @@ import pytest
 from graphs import tiny_xception
 from onnx import TensorProto, helper, numpy_helper
 from onnx_support import min_max_plan
-from operation_cases import CASES
 
 from edgex.errors import ModelError, UsageError
 from edgex.graph.ir import Conv2D, DepthwiseConv2D, Flatten, Graph, MaxPool2D
 from edgex.graph.passes import prepare
-from edgex.graph.read import read_model
 from edgex.graph.read_onnx import read_onnx
 from edgex.write.onnx import onnx_model
 
@@ -68,31 +66,6 @@ def agrees(path: Path, images: np.ndarray = IMAGES) -> Graph:
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
     return graph
-
-
-# What edgex writes
-
-
-@pytest.mark.parametrize("name", sorted(CASES.keys() - {"flatten a vector"}))  # which does nothing, and goes
-def test_a_round_trip_is_the_identity(tmp_path: Path, name: str) -> None:
-    """Graph to file to graph to file: the same bytes."""
-    graph = prepare(CASES[name])
-    used = {read for each in graph.nodes for read in each.inputs} | {*graph.outputs}
-    graph = Graph(graph.name, tuple(each for each in graph.nodes if each.name in used), graph.outputs)
-    first = onnx_model(graph).SerializeToString()
-    (tmp_path / "model.onnx").write_bytes(first)
-    again = read_model(tmp_path / "model.onnx")
-    assert onnx_model(prepare(again)).SerializeToString() == first
-
-
-def test_a_network_keeps_its_names(tmp_path: Path) -> None:
-    graph = tiny_xception()
-    (tmp_path / "model.onnx").write_bytes(onnx_model(graph).SerializeToString())
-    again = read_model(tmp_path / "model.onnx")
-    assert [(each.name, type(each.op), each.inputs) for each in again.nodes] == [
-        (each.name, type(each.op), each.inputs) for each in graph.nodes
-    ]
-    assert again.outputs == graph.outputs
 
 
 def test_what_is_quantized_already(tmp_path: Path) -> None:
