@@ -14,8 +14,8 @@ SHARPNESS = 6.0
 def colour_segmenter(size: int = 32, colours: Array = COLOURS) -> Graph:
     """Softmax scores (size, size, classes) of the class whose colour is nearest to each pixel's.
 
-    Reads images (size, size, 3) in [-1, 1]. A 3x3 convolution takes off some of the noise, a 1x1 one measures distances:
-    the class of the least ``|x - c|²`` is that of the largest ``2 c x - |c|²``.
+    Reads images (size, size, 3) in [-1, 1]. A 3x3 convolution takes off some of the noise, and a 1x1 one measures
+    distances: the class of the least ``|x - c|²`` is that of the largest ``2 c x - |c|²``.
     """
     blur = np.zeros((3, 3, 3, 3), np.float32)
     for channel in range(3):

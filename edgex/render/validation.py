@@ -37,7 +37,7 @@ def show_report(report: "AnyReport") -> None:
     table = new_table(
         "file",
         "runtime",
-        *(["mean IoU %", "pixels %"] if maps else ["top-1 %"]),
+        *(["mIoU %"] if maps else ["top-1 %"]),
         "drop",
         "at most",
         "agrees %",
@@ -70,7 +70,7 @@ def _accuracy(figures: "AnyFile") -> list[str]:
     from edgex.report import MapFileFigures
 
     if isinstance(figures, MapFileFigures):
-        return [percent(figures.miou), percent(figures.pixel_accuracy)]
+        return [percent(figures.miou)]
     return [percent(figures.top1)]
 
 

@@ -85,7 +85,7 @@ class Figure:
         return values, slopes[:, self.used]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """A figure with bounds.
 

@@ -12,7 +12,7 @@ from edgex.segmentation.counts import ClassPixels, Counts
 from edgex.segmentation.measures import Measures, mean_iou
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassChange:
     """IoU of one class.
 
@@ -31,7 +31,7 @@ class ClassChange:
     drop: Estimate | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Agreement:
     """Of maps that both files make, void pixels included: how many pixels of each image are equal, of ``size``."""
 
@@ -55,7 +55,7 @@ class Agreement:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MapComparison:
     """A file against a baseline, on the same images.
 

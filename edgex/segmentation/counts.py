@@ -11,7 +11,7 @@ Counts = NDArray[np.int64]
 Column = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassPixels:
     """Of each image and class, int64 (images, classes).
 
@@ -47,7 +47,7 @@ class ClassPixels:
         return ClassPixels(self.hits[rows], self.truth[rows], self.said[rows])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Confusions:
     """A confusion matrix for each image, without its zeros, since an image shows few of all classes.
 

@@ -9,7 +9,7 @@ from edgex.segmentation.bootstrap import Estimate, Figure, Part, estimates
 from edgex.segmentation.counts import ClassPixels, Counts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measures:
     """Of one file on some images. Fractions, not percent.
 
