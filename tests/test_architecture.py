@@ -17,7 +17,7 @@ LAYERS = (
     {"__init__", "errors", "parallel", "proportions", "wire_format"},
     {"console", "documents", "model_file", "npz_file"},
     {"cpu", "graph", "json_record", "predictions", "preprocess", "records", "resources", "strict_toml", "toml_file"},
-    {"comparison", "config_file", "images", "logits", "manifest", "plan", "target"},
+    {"comparison", "config_file", "images", "logits", "manifest", "plan", "target", "zoo"},
     {"config", "output", "segmentation", "sources", "write"},
     {"dataset", "execute", "report", "runtime"},
     {"bench", "doctor", "evaluate", "gate", "inspection", "lint", "prune", "quantize"},
@@ -55,9 +55,11 @@ TRAINS = (
     "demo/train.py",
     "train/fake_quant.py",
     "train/gates.py",
+    "train/grouped.py",
     "train/network.py",
     "train/sparsity.py",
     "train/student.py",
+    "zoo/inception.py",
 )
 """The files that may import TensorFlow."""
 
