@@ -79,6 +79,7 @@ class Settings:
         self,
         method: str | None,
         *,
+        option: str = "prune",
         sparsity: float | None = None,
         latency: float | None = None,
         importance: str | None = None,
@@ -91,6 +92,12 @@ class Settings:
         """Options of pruning, checked likewise; None where no method is said anywhere.
 
         The learning rate of ``edgex.toml`` is that of training for INT8, and not of this.
+
+        Args:
+            method: how to prune.
+            option: that says so on the command line.
+            sparsity, latency, importance, steps, force: of :class:`edgex.pipeline.PruneOptions`.
+            epochs, learning_rate, training: of :class:`edgex.train.loop.TrainOptions`.
         """
         from edgex.pipeline.options import PRUNE_EPOCHS, PruneOptions
         from edgex.prune.methods import Method
@@ -101,7 +108,7 @@ class Settings:
             if any(value is not None for value in (sparsity, latency, importance, steps, epochs)):
                 raise UsageError("There are options for pruning, and no method.", fix="Give one with --prune.")
             return None
-        _expect_one_of("prune", chosen, get_args(Method))
+        _expect_one_of(option, chosen, get_args(Method))
         train = _seeded(self._chosen(TrainOptions, training))
         if learning_rate is not None:
             train["learning_rate"] = learning_rate

@@ -70,6 +70,7 @@ def prune(
     settings = Settings()
     pruning = settings.prune_options(
         settings.need("prune", method, option="--method"),
+        option="method",
         sparsity=sparsity,
         latency=latency,
         importance=importance,

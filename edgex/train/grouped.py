@@ -1,7 +1,8 @@
 """Grouped convolutions that train on CPUs.
 
 TensorFlow has no gradient of them there, and ``tf_keras`` compiles each with XLA instead, whose code takes 20 to 90
-times as long as one convolution for each group: 406 ms against 18 ms for a step of three groups over (32, 12, 12, 66).
+times as long as one convolution for each group: on a busy machine 406 ms against 18 ms for a step of three groups over
+(32, 12, 12, 66).
 """
 
 from functools import cache

@@ -267,7 +267,7 @@ def test_a_latency_is_searched_for(project: Path) -> None:
         (("--method", "channels", "--sparsity", 0.5, "--latency", 0.5), ExitCode.USAGE, ("takes the place",)),
         (("--method", "magnitude", "--latency", 0.5), ExitCode.USAGE, ("for the method channels",)),
         (("--method", "2:4", "--sparsity", 0.7), ExitCode.USAGE, ("always",)),
-        (("--method", "lottery"), ExitCode.USAGE, ("'lottery'", "channels, 2:4, magnitude")),
+        (("--method", "lottery"), ExitCode.USAGE, ("--method 'lottery'", "channels, 2:4, magnitude")),
         (("--method", "channels", "--importance", "luck"), ExitCode.USAGE, ("'luck'", "taylor")),
         ((), ExitCode.USAGE, ("--method is missing",)),
         (("--method", "channels", "-o", "small.keras"), ExitCode.USAGE, ("is the model that is to be pruned",)),
