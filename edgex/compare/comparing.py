@@ -14,6 +14,7 @@ from edgex.compare.records import ComparedModel, CompareReport, Int8Artifact, Mo
 from edgex.comparison import Comparison, compare
 from edgex.dataset import Dataset, open_dataset
 from edgex.errors import ModelError, UsageError
+from edgex.evaluate import EvalResult
 from edgex.graph.ir import Graph
 from edgex.inspection import inspect_graph
 from edgex.measure import evaluate_artifacts
@@ -151,6 +152,11 @@ def _contestant(model: Path, options: CompareOptions, labelled: Dataset | None) 
     fresh = of_zoo(model)
     graph = read_network(model, input_size=options.input_size)
     scores = graph.shapes[graph.outputs[0]]
+    if labelled is not None and labelled.segmented:
+        raise UsageError(
+            f"{options.data} holds masks, and what INT8 loses is measured here on images of one class each.",
+            fix="Use edgex validate for networks that label pixels, or leave out --data.",
+        )
     if labelled is not None and not fresh and scores != (len(labelled.class_names),):
         raise UsageError(
             f"{model} gives scores of the shape {scores}, and {options.data} has labels for "
@@ -202,7 +208,7 @@ def _costs(
         threads=options.threads,
         progress=partial(progress, f"evaluate {entry.contestant.counted.name}"),
     )
-    first, *others = evaluation.results
+    first, *others = (each for each in evaluation.results if isinstance(each, EvalResult))
     labels = labelled.labels
     assert labels is not None  # the role is evaluation; no image was left out, for none may be unreadable
     return {

@@ -6,9 +6,12 @@ from typing import Protocol
 from edgex.dataset import Dataset
 from edgex.explain import Subject, explain
 from edgex.explanation import Explanation
+from edgex.predictions import Predictions
 from edgex.preprocess import Preprocessing
 from edgex.runtime import physical_cores
 from edgex.validate.assemble import Measurements
+
+NOT_SEGMENTERS = "Segmenters are not explained: a class for each pixel says itself where they see it."
 
 
 class Options(Protocol):
@@ -26,7 +29,12 @@ class Progress(Protocol):
 
 
 def explanation_of(
-    measured: Measurements, dataset: Dataset, preprocessing: Preprocessing, options: Options, progress: Progress
+    measured: Measurements,
+    predictions: Predictions,
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    options: Options,
+    progress: Progress,
 ) -> Explanation:
     """Of the baseline and each INT8 file; errors as :func:`edgex.explain.explain`."""
     subjects = [
@@ -43,7 +51,7 @@ def explanation_of(
         judged,
         dataset,
         preprocessing,
-        measured.predictions,
+        predictions,
         threads=options.threads or physical_cores(),
         python=options.python,
         progress=progress,
