@@ -99,10 +99,9 @@ class ArtifactMaps(Record):
 
 
 class Explanation(Record):
-    """Of a run with ``--explain``; ``notes`` say what was not explained, and why."""
+    """Of a run with ``--explain``."""
 
     artifacts: tuple[ArtifactMaps, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def _mean(values: list[float]) -> float | None:

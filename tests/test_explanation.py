@@ -27,7 +27,7 @@ def maps(*images: ImageMaps, name: str = INT8, changed: int = 3) -> ArtifactMaps
 def explained(*artifacts: ArtifactMaps) -> Report:
     labels, baseline, other = outcome()
     found = predictions(labels, {FLOAT: baseline, INT8: other})
-    return report(found, explanation=Explanation(artifacts=artifacts, notes=("So it is.",)))
+    return report(found, explanation=Explanation(artifacts=artifacts))
 
 
 FOUND = maps(image(0, 0.25, flipped=True), image(1, 1.0), image(2, None), image(3, -0.5, flipped=True))

@@ -14,7 +14,7 @@ from edgex.settings import Settings
 
 @command
 def compare(
-    models: Annotated[list[Path], typer.Argument(help=NETWORK, metavar="MODEL...", show_default=False)],
+    models: Annotated[list[Path], typer.Argument(help=NETWORK, metavar="MODEL", show_default=False)],
     target: Annotated[
         str, typer.Option(help="Whose INT8 files are made: cpu, jetson, gpu-desktop, or a .toml.")
     ] = "cpu",

@@ -157,6 +157,11 @@ def _contestant(model: Path, options: CompareOptions, labelled: Dataset | None) 
     fresh = of_zoo(model)
     graph = read_network(model, input_size=options.input_size)
     scores = graph.shapes[graph.outputs[0]]
+    if labelled is not None and labelled.segmented:
+        raise UsageError(
+            f"{options.data} holds masks, and what INT8 loses is measured here on images of one class each.",
+            fix="Use edgex validate for networks that label pixels, or leave out --data.",
+        )
     if labelled is not None and not fresh and scores != (len(labelled.class_names),):
         raise UsageError(
             f"{model} gives scores of the shape {scores}, and {options.data} has labels for "

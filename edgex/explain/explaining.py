@@ -34,8 +34,6 @@ LEAST_DROP = 0.01
 
 OTHER_END = "the network does not end in global average pooling and one dense layer"
 
-NOT_SEGMENTERS = "Segmenters are not explained: a class for each pixel says itself where they see it."
-
 Progress = Callable[[str, int, int], None]
 
 
@@ -78,9 +76,6 @@ def explain(
     Raises:
         DataError: an image cannot be read any more. EdgexErrors as :func:`edgex.runtime.open_runner`.
     """
-    with open_runner(baseline.path, runtime=baseline.runtime, threads=threads, python=python) as runner:
-        if len(runner.output_shape) != 1:
-            return Explanation(notes=(NOT_SEGMENTERS,))
     chosen = [_chosen(predictions, artifact.name) for artifact in artifacts]
     total = 2 * sum(map(len, chosen))
     progress("explain", 0, total)

@@ -8,13 +8,16 @@ from edgex.render.tables import new_table
 from edgex.render.text import on_one_line
 
 if TYPE_CHECKING:
-    from edgex.explanation import ArtifactMaps, Explanation
+    from edgex.report import AnyReport
 
 METHODS = {"grad-cam": "Grad-CAM", "occlusion": "occlusion"}
 
 
-def show_explanation(explanation: "Explanation | None") -> None:
-    """A row for each file; nothing if none was asked for."""
+def show_explanation(report: "AnyReport") -> None:
+    """A row for each file; nothing if none was asked for, or files label pixels."""
+    from edgex.report import Report
+
+    explanation = report.explanation if isinstance(report, Report) else None
     if explanation is None:
         return
     if explanation.artifacts:
@@ -33,13 +36,9 @@ def show_explanation(explanation: "Explanation | None") -> None:
             )
         out().print(table)
         out().print("Correlation of heat maps with the float model's, by the same method, for the class that it gives.")
-    for sentence in (*map(_reason, explanation.artifacts), *explanation.notes):
-        if sentence:
-            out().print(sentence)
-
-
-def _reason(each: "ArtifactMaps") -> str:
-    return f"{each.name} is explained by occlusion: {each.reason}." if each.reason else ""
+    for each in explanation.artifacts:
+        if each.reason:
+            out().print(f"{each.name} is explained by occlusion: {each.reason}.")
 
 
 def _shown(value: float | None) -> str:

@@ -22,11 +22,8 @@ def validation_document(found: "Validation") -> dict[str, Any]:
 
 
 def show_validation(found: "Validation") -> None:
-    from edgex.report import Report
-
     show_report(found.report)
-    if isinstance(found.report, Report):
-        show_explanation(found.report.explanation)
+    show_explanation(found.report)
     for judgement in found.verdict.results:
         decisive = next(check for check in judgement.checks if check.verdict == judgement.verdict)
         out().print(f"{judgement.verdict}: {judgement.path.name}. {decisive.message}")

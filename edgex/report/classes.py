@@ -144,16 +144,6 @@ class Report(Record):
                 raise ValueError(f"the hits of {artifact.name!r} do not follow from those of its classes")
         return self
 
-    @property
-    def shows(self) -> str:
-        """What a class is a class of."""
-        return "image"
-
-    @property
-    def comparisons(self) -> dict[str, Comparison]:
-        """Of the artifacts with the baseline, by name."""
-        return {artifact.name: artifact.comparison for artifact in self.artifacts}
-
     @model_validator(mode="after")
     def _explains_its_artifacts(self) -> "Report":
         explained = () if self.explanation is None else self.explanation.artifacts
@@ -168,6 +158,16 @@ class Report(Record):
         if self.explanation is None:
             del document["explanation"]
         return document
+
+    @property
+    def shows(self) -> str:
+        """What a class is a class of."""
+        return "image"
+
+    @property
+    def comparisons(self) -> dict[str, Comparison]:
+        """Of the artifacts with the baseline, by name."""
+        return {artifact.name: artifact.comparison for artifact in self.artifacts}
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""

@@ -11,6 +11,8 @@ from edgex.preprocess import Preprocessing
 from edgex.runtime import physical_cores
 from edgex.validate.assemble import Measurements
 
+NOT_SEGMENTERS = "Segmenters are not explained: a class for each pixel says itself where they see it."
+
 
 class Options(Protocol):
     """Those of :class:`edgex.validate.ValidateOptions` that matter here."""

@@ -12,7 +12,7 @@ from typing import Any
 from edgex.bench import BenchOptions, BenchReport, bench
 from edgex.cpu import read_cpu
 from edgex.dataset import Dataset, check_disjoint, open_dataset
-from edgex.errors import DataError, UsageError
+from edgex.errors import DataError
 from edgex.evaluate import Crews
 from edgex.gate import GateResult, Limits, gate, judge
 from edgex.manifest import Manifest, file_record, read_manifest, verify
@@ -41,7 +41,7 @@ from edgex.validate.assemble import Measurements, Subject, assemble
 from edgex.validate.assemble_maps import assemble_maps
 from edgex.validate.collect import collect
 from edgex.validate.collect_maps import collect_maps
-from edgex.validate.explanations import explanation_of
+from edgex.validate.explanations import NOT_SEGMENTERS, explanation_of
 from edgex.validate.layer_errors import layer_errors
 from edgex.validate.subjects import subjects
 
@@ -123,8 +123,7 @@ def validate(
 
     Raises:
         OutputError: the directory is none of ours, lacks a file, is in use, or cannot be written.
-        UsageError: some images are among those that calibration saw, or do not fit the models; what labels pixels is
-            to be explained.
+        UsageError: some images are among those that calibration saw, or do not fit the models.
         DataError: the images have neither labels nor masks, or cannot be read. Other EdgexErrors as
             :class:`edgex.evaluate.Crews` and :func:`edgex.bench.bench`.
     """
@@ -135,11 +134,6 @@ def validate(
     dataset = open_dataset(data, role="evaluation", labels=options.labels, max_bad=options.max_bad)
     dataset = replace(dataset, class_names=tuple(map(_text, dataset.class_names)))
     check_disjoint(images_seen(directory), dataset)
-    if options.explain and dataset.segmented:
-        raise UsageError(
-            "What a network that labels pixels looks at is not explained: the page shows its maps.",
-            fix="Leave out --explain.",
-        )
     kept = directory / PARTIAL_NAME
     # Begun before the work, so that a place that cannot be written does not cost it. The report takes its place last:
     # by the hash of the predictions that it names, a kill before that shows.
@@ -169,7 +163,7 @@ def validate(
             "machine": _machine(),
             "versions": _versions(measured.runtimes, options.python),
             "predictions": file_record(columns).sha256,
-            "warnings": tuple(map(_text, _warnings(directory, manifest, dataset, timed))),
+            "warnings": tuple(map(_text, _warnings(directory, manifest, dataset, timed, options))),
         }
         report: AnyReport
         if isinstance(predictions, MapPredictions):
@@ -177,10 +171,10 @@ def validate(
             report = MapReport(baseline=first, artifacts=others, **known)
         else:
             plain, rest = assemble(measured, predictions)
-            looks = None
+            explanation = None
             if options.explain:
-                looks = explanation_of(measured, predictions, dataset, preprocessing, options, progress)
-            report = Report(baseline=plain, artifacts=rest, explanation=looks, **known)
+                explanation = explanation_of(measured, predictions, dataset, preprocessing, options, progress)
+            report = Report(baseline=plain, artifacts=rest, explanation=explanation, **known)
         verdict = judge(report, options.limits, directory=directory)
         _write_page(page, report, verdict, predictions, dataset)
         record.write_text(report.to_json(), encoding="utf-8")
@@ -318,9 +312,13 @@ def _described(python: Path | None) -> tuple[str, Mapping[str, str]]:
     return describe_python(python)
 
 
-def _warnings(directory: Path, manifest: Manifest, dataset: Dataset, timed: BenchReport | None) -> list[str]:
+def _warnings(
+    directory: Path, manifest: Manifest, dataset: Dataset, timed: BenchReport | None, options: ValidateOptions
+) -> list[str]:
     warnings = [f"{problem.name} {problem.message}." for problem in verify(directory)]
     warnings += data_warnings(dataset)
+    if options.explain and dataset.segmented:
+        warnings.append(NOT_SEGMENTERS)
     if timed is not None:
         warnings += timed.notes
         if timed.noisy:

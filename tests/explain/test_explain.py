@@ -14,12 +14,11 @@ from onnx_support import named
 from edgex.dataset import Dataset, open_dataset
 from edgex.explain import FLIPPED, OTHERS, Subject, explain
 from edgex.explain.agreement import correlation, heat
-from edgex.explain.explaining import NOT_SEGMENTERS
 from edgex.explain.grad_cam import grad_cam
 from edgex.explain.head import find_head
 from edgex.explain.occlusion import POSITIONS, gray_patch, occlusion_map
 from edgex.explanation import ArtifactMaps, Explanation
-from edgex.graph.ir import Array, Conv2D, Graph, Input, MaxPool2D, Node
+from edgex.graph.ir import Array, Graph, MaxPool2D, Node
 from edgex.lint.onnx_file import read_onnx_file
 from edgex.predictions import BEST, About, ModelPredictions, Predictions
 from edgex.preprocess import Preprocessing
@@ -256,16 +255,3 @@ def test_features_that_hardly_say_where_are_not_mapped(
     found = explain(baseline, [subject], dataset, PREPROCESSING, predictions, threads=1, progress=silent)
     (maps,) = found.artifacts
     assert (maps.method, maps.reason) == ("occlusion", "the features that are pooled have 2×2 and 11×11 positions")
-
-
-def test_segmenters_are_not_explained(dataset: Dataset, predictions: Predictions, tmp_path: Path) -> None:
-    kernel = np.ones((1, 1, 3, 10), np.float32)
-    nodes = (Node("input", Input((SIZE, SIZE, 3))), Node("scores", Conv2D(), ("input",), {"kernel": kernel}))
-    onnx.save(onnx_model(Graph("net", nodes, ("scores",))), tmp_path / "net.onnx")
-    subject = Subject("fp32.onnx", tmp_path / "net.onnx", "onnxruntime")
-
-    def silent(_what: str, _done: int, _total: int) -> None:
-        pass
-
-    found = explain(subject, [subject], dataset, PREPROCESSING, predictions, threads=1, progress=silent)
-    assert found == Explanation(notes=(NOT_SEGMENTERS,))

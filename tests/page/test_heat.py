@@ -38,7 +38,7 @@ def explained(made: Made, heat: Heat = CORNER) -> Report:
         for number in range(2)
     )
     maps = ArtifactMaps(name=made.judged[0], method="occlusion", reason=made.classes[0], changed=1, images=images)
-    return report.model_copy(update={"explanation": Explanation(artifacts=(maps,), notes=(made.classes[0],))})
+    return report.model_copy(update={"explanation": Explanation(artifacts=(maps,))})
 
 
 def page(made: Made, report: Report) -> str:
