@@ -1,13 +1,15 @@
 """The weights that ``keras.applications`` offers for ImageNet, which it downloads and keeps in ``~/.keras``."""
 
-import os
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edgex.errors import RuntimeMissingError, UsageError
 from edgex.graph.ir import Graph
 from edgex.graph.read_keras import read_keras
+from edgex.train.network import require_tensorflow
 
 APPLICATIONS: Mapping[str, str] = {"xception": "Xception", "inception_v3": "InceptionV3"}
 """Network of the zoo → what ``keras.applications`` calls it; the layers of both have the same names."""
@@ -25,16 +27,13 @@ def imagenet_graph(name: str) -> Graph:
             f"There are no weights from ImageNet for {name}.",
             fix=f"There are for {', '.join(APPLICATIONS)}; or give a file with --from.",
         )
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        import keras
-    except ImportError as error:
-        raise RuntimeMissingError(
-            f"Training needs {error.name}, which is not installed.", fix="pip install 'edgex[train]'"
-        ) from error
+    require_tensorflow()  # without its lines about processors
+    import keras
+
     keras.utils.clear_session()  # layers without a name of their own are numbered: conv2d, conv2d_1, …
     try:
-        model = getattr(keras.applications, APPLICATIONS[name])(weights="imagenet")
+        with redirect_stdout(sys.stderr):  # results go to stdout, and Keras says there what it downloads
+            model = getattr(keras.applications, APPLICATIONS[name])(weights="imagenet")
     except Exception as error:  # Keras raises it bare where a download fails
         raise RuntimeMissingError(
             f"The weights of {name} from ImageNet cannot be downloaded: {error}.",
