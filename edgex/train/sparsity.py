@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgex.graph.ir import Conv2D, Dense, Graph, Node
+from edgex.prune.layer_shares import lamp_shares
 from edgex.train.network import layer_name
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Sparsity:
             begins (Mishra et al. 2021, arXiv:2104.08378); ``magnitude``, the smallest of each kernel, more and more of
             them over the first half of training (Zhu & Gupta 2017, arXiv:1710.01878). Depthwise kernels keep theirs:
             they are few, and have no input channels to choose from. So do grouped ones.
-        share: of the weights of a kernel that go; 0.5 for ``2:4``.
+        share: of the weights of all those kernels that go; 0.5 for ``2:4``. How many of each go by magnitude is as
+            :func:`edgex.prune.layer_shares.lamp_shares` has it.
     """
 
     method: Literal["2:4", "magnitude"]
@@ -55,11 +57,16 @@ def sparse_network(model: "tf_keras.Model", graph: Graph, sparsity: Sparsity, st
     import tf_keras
     from tensorflow_model_optimization.sparsity import keras as tfmot
 
-    pruned = {layer_name(node.name) for node in graph.nodes if sparsity.applies_to(node)}
-    settings = _settings(sparsity, steps)
+    kernels = {layer_name(node.name): node.params["kernel"] for node in graph.nodes if sparsity.applies_to(node)}
+    if sparsity.method == "2:4":
+        shares = dict.fromkeys(kernels, sparsity.share)
+    else:
+        shares = lamp_shares(kernels, sparsity.share)
 
     def wrapped(layer: Any) -> Any:
-        return tfmot.prune_low_magnitude(layer, **settings) if layer.name in pruned else layer
+        if not shares.get(layer.name):
+            return layer
+        return tfmot.prune_low_magnitude(layer, **_settings(sparsity, shares[layer.name], steps))
 
     network = tf_keras.models.clone_model(model, clone_function=wrapped)
     for layer in _wrappers(network):
@@ -84,14 +91,15 @@ def _wrappers(model: "tf_keras.Model") -> list[Any]:
     return [layer for layer in model.layers if hasattr(layer, "pruning_vars")]
 
 
-def _settings(sparsity: Sparsity, steps: int) -> dict[str, Any]:
+def _settings(sparsity: Sparsity, share: float, steps: int) -> dict[str, Any]:
+    """Of a layer, ``share`` of whose weights go."""
     from tensorflow_model_optimization.sparsity import keras as tfmot
 
     if sparsity.method == "2:4":
-        return {"pruning_schedule": tfmot.ConstantSparsity(sparsity.share, 0), "sparsity_m_by_n": (2, 4)}
+        return {"pruning_schedule": tfmot.ConstantSparsity(share, 0), "sparsity_m_by_n": (2, 4)}
     end = sparsity.settled_after(steps)
     moves = min(MOVES, end)
     frequency = end // moves
     # The last move is at the end, or the share would not be reached
-    schedule = tfmot.PolynomialDecay(0.0, sparsity.share, end - moves * frequency, end, frequency=frequency)
+    schedule = tfmot.PolynomialDecay(0.0, share, end - moves * frequency, end, frequency=frequency)
     return {"pruning_schedule": schedule}

@@ -15,6 +15,7 @@ from edgex.graph.ir import Array, Conv2D, Graph, Node
 from edgex.lint.sparsity import is_two_four_sparse
 from edgex.plan import QuantizationPlan, WeightBits
 from edgex.preprocess import Preprocessing
+from edgex.prune.layer_shares import lamp_shares
 from edgex.train import loop
 from edgex.train.batches import Batch
 from edgex.train.fake_quant import read_weights
@@ -27,6 +28,9 @@ TWO_FOUR = Sparsity("2:4", 0.5)
 MAGNITUDE = Sparsity("magnitude", 0.8)
 GRAPH = normalized()
 DEPTHWISE = "separable.depthwise"
+SHARES = {DEPTHWISE: 0.0} | lamp_shares(
+    {node.name: node.params["kernel"] for node in GRAPH.nodes if MAGNITUDE.applies_to(node)}, MAGNITUDE.share
+)
 DIGITS = open_dataset("digits", role="training")
 
 
@@ -105,13 +109,13 @@ def test_the_share_is_reached_at_half_of_the_steps(batch: Batch, steps: int) -> 
         network(batch.images[:1], training=True)
         shares.append(share(kernels(network, GRAPH)["last"]))
     gained = np.diff(shares)
-    assert shares[-1] == pytest.approx(MAGNITUDE.share, abs=1e-3)
+    assert shares[-1] == pytest.approx(SHARES["last"], abs=1e-3)
     assert min(settled, 4) <= np.count_nonzero(gained) <= MOVES
     assert (gained >= 0).all()
     assert gained.max() == gained[np.flatnonzero(gained)[0]], "most go first"
     after = kernels(network, GRAPH)
     for name, kernel in after.items():
-        assert share(kernel) == pytest.approx(0 if name == DEPTHWISE else MAGNITUDE.share, abs=2e-3)
+        assert share(kernel) == pytest.approx(SHARES[name], abs=2e-3)
     for wrapped in network.layers:
         for kernel, _, _ in getattr(wrapped, "pruning_vars", ()):
             kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
@@ -126,7 +130,7 @@ def test_the_smallest_go(batch: Batch) -> None:
     pruned.step(batch, follow=True)
     for name, kernel in kernels(pruned.model, GRAPH).items():
         before = np.abs(GRAPH[name].params["kernel"])
-        least = 0 if name == DEPTHWISE else np.sort(before, axis=None)[-round((1 - MAGNITUDE.share) * before.size)]
+        least = np.sort(before, axis=None)[-round((1 - SHARES[name]) * before.size)]
         np.testing.assert_array_equal(kernel, np.where(before >= least, GRAPH[name].params["kernel"], 0))
 
 
@@ -208,7 +212,7 @@ def test_weights_that_are_not_sparse_yet_are_no_result(tmp_path: Path, epochs: i
     assert result.history.best >= result.history.earliest == -(-epochs // 2)
     for node in result.graph.nodes:
         if MAGNITUDE.applies_to(node):
-            assert share(node.params["kernel"]) == pytest.approx(MAGNITUDE.share, abs=2e-3)
+            assert share(node.params["kernel"]) == pytest.approx(SHARES[node.name], abs=2e-3)
 
 
 def test_pruning_is_trained_for(tmp_path: Path) -> None:
