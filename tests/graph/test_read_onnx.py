@@ -479,6 +479,69 @@ def test_what_is_no_onnx(tmp_path: Path) -> None:
         read_onnx(tmp_path / "model.onnx")
 
 
+def test_weights_in_another_file(tmp_path: Path) -> None:
+    """As torch.onnx.export leaves them, unless it is told not to."""
+    path = save(tmp_path / "model.onnx", FOREIGN["batch norm"])
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="model.onnx.data", size_threshold=0)
+    with pytest.raises(ModelError, match=r"another file.*\n.*torch\.onnx\.export: external_data=False"):
+        read_onnx(path)
+
+
+def as_strided(places: np.ndarray) -> Made:
+    """What the newer exporter of PyTorch has behind a pool of a model with its channels last."""
+    return after_stem(
+        node("GlobalAveragePool", ["x"], ["p"]),
+        node("Reshape", ["p", "all"], ["row"]),
+        node("Gather", ["row", "places"], ["again"], name="odd"),
+        node("Relu", ["again"], ["result"]),
+        all=whole(-1),
+        places=places,
+    )
+
+
+def test_values_taken_apart_and_put_back(tmp_path: Path) -> None:
+    path = save(tmp_path / "model.onnx", as_strided(np.arange(8).reshape(1, 8, 1, 1)), (1, CHANNELS, SIDE, SIDE))
+    agrees(path, IMAGES[:1])
+    backwards = save(tmp_path / "model.onnx", as_strided(np.arange(8)[::-1].reshape(1, 8, 1, 1)))
+    with pytest.raises(ModelError, match=r"'odd' .* has values in another order"):
+        read_onnx(backwards)
+
+
+def per_image(factor: int) -> Made:
+    """The same, for any number of images: places are numbered while it runs."""
+    nodes, constants = as_strided(whole(0))
+    computed = [
+        node("Shape", ["image"], ["n"], start=0, end=1),
+        node("Squeeze", ["n"], ["images"]),
+        node("Range", ["zero", "images", "one"], ["range"]),
+        node("Mul", ["range", "factor"], ["starts"]),
+        node("Unsqueeze", ["starts", "axes"], ["u"]),
+        node("Add", ["u", "channels"], ["places"]),
+    ]
+    del constants["places"]
+    numbers = {
+        "zero": np.array(0),
+        "one": np.array(1),
+        "factor": np.array(factor),
+        "axes": whole(1, 2, 3),
+        "channels": np.arange(8).reshape(1, 8, 1, 1),
+    }
+    return [*nodes[:2], *computed, *nodes[2:]], {**constants, **numbers}
+
+
+def test_values_of_any_number_of_images(tmp_path: Path) -> None:
+    agrees(save(tmp_path / "model.onnx", per_image(8)))
+    with pytest.raises(ModelError, match=r"'odd' .* has values in another order"):
+        read_onnx(save(tmp_path / "model.onnx", per_image(4)))
+
+
+def test_numbers_of_images_are_for_nothing_else(tmp_path: Path) -> None:
+    nodes, constants = per_image(8)
+    added = [*nodes[:-2], node("Add", ["x", "places"], ["result"], name="odd")]
+    with pytest.raises(ModelError, match=r"'odd' .* has no constant as input 1"):
+        read_onnx(save(tmp_path / "model.onnx", (added, constants)))
+
+
 Spoil = Callable[[onnx.ModelProto], object]
 
 

@@ -44,7 +44,7 @@ FILES = tuple(
 CLOSE = 1e-4
 """Relative error; usually it is 1e-6."""
 
-pytestmark = needs_torch
+pytestmark = [needs_torch, pytest.mark.timeout(1800)]  # half a minute of computing, on a machine of its own
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,11 @@ SIDE = 48
 AGREEMENT = 0.98
 """Least share of the held-out digits that INT8 gives PyTorch's class."""
 
-pytestmark = [needs_torch, pytest.mark.slow]
+pytestmark = [
+    needs_torch,
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+]  # trains for 40 seconds, on a machine of its own
 
 
 class Quantized(NamedTuple):
