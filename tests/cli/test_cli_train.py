@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import Outcome, edgex, refused, start
+from graphs import tiny_xception
 from shapes import shapes
 
 from edgex.errors import ExitCode
 from edgex.graph.read import read_model
 from edgex.pipeline.origin import origin_of
 from edgex.train.record import TrainedRecord
+from edgex.write.keras import keras_file
 from edgex.zoo import build
 
 TINY = ("--width", 0.05, "--depth", 0.125, "--input-size", 24)
@@ -214,9 +216,9 @@ def test_options_of_the_zoo_with_a_file(whole: tuple[Path, Outcome]) -> None:
     refused(edgex(*command[:-1], "xception.keras", cwd=folder), ExitCode.USAGE, "is the model that is to be trained")
 
 
-def test_weights_of_another_width(whole: tuple[Path, Outcome], project: Path) -> None:
-    weights = ("--width", 0.1, "--from", whole[0] / "xception.keras")
-    refused(edgex(*SHORT, *weights, cwd=project), ExitCode.USAGE, "No layer of xception", "--width")
+def test_weights_of_another_network(project: Path) -> None:
+    (project / "tiny.keras").write_bytes(keras_file(tiny_xception()))
+    refused(edgex(*SHORT, "--from", "tiny.keras", cwd=project), ExitCode.USAGE, "No layer of xception", "tiny.keras")
 
 
 def test_weights_from_imagenet_where_there_is_no_network(project: Path) -> None:
