@@ -81,6 +81,7 @@ def test_keras_opens_it(whole: tuple[Path, Outcome]) -> None:
     assert opened.output_shape == (None, 10)
 
 
+@pytest.mark.slow
 def test_it_remembers_its_images(whole: tuple[Path, Outcome], tmp_path: Path) -> None:
     folder, _ = whole
     record = origin_of(folder / "xception.keras")
@@ -101,6 +102,7 @@ def test_it_remembers_its_images(whole: tuple[Path, Outcome], tmp_path: Path) ->
         assert evaluated.code == 0, evaluated.err
 
 
+@pytest.mark.slow
 def test_a_file_is_trained_further_for_other_classes(whole: tuple[Path, Outcome], tmp_path: Path) -> None:
     folder, _ = whole
     few = few_digits(in_project(tmp_path), classes=3, split="calibration")
@@ -120,6 +122,7 @@ def test_a_file_is_trained_further_for_other_classes(whole: tuple[Path, Outcome]
     assert read_model(tmp_path / "trained.keras").shapes["predictions.softmax"] == (3,)
 
 
+@pytest.mark.slow
 def test_weights_are_taken_from_a_file(whole: tuple[Path, Outcome], tmp_path: Path) -> None:
     """With a rate of nothing they are what comes out, but for the head, which tells other classes."""
     folder, _ = whole
@@ -137,6 +140,7 @@ def test_weights_are_taken_from_a_file(whole: tuple[Path, Outcome], tmp_path: Pa
                 np.testing.assert_array_equal(result[node.name].params[key], node.params[key])
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on(project: Path, whole: tuple[Path, Outcome]) -> None:
     process = start(*SHORT, cwd=project)
     said = ""
@@ -231,6 +235,7 @@ def test_weights_from_imagenet_where_there_is_no_network(project: Path) -> None:
     refused(of_none, ExitCode.USAGE, "no weights from ImageNet for aligned_xception")
 
 
+@pytest.mark.slow
 def test_what_was_pruned_keeps_its_zeros(whole: tuple[Path, Outcome], project: Path) -> None:
     model = whole[0] / "xception.keras"
     pruned = edgex(
