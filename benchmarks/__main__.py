@@ -7,7 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import accuracy, false_pass, latency, memory, pruning, speed, startup, throughput, training, trust
+from benchmarks import (
+    ablations,
+    accuracy,
+    false_pass,
+    latency,
+    memory,
+    pruning,
+    speed,
+    startup,
+    throughput,
+    training,
+    trust,
+)
 from benchmarks.inputs import UnavailableError, Workplace
 from benchmarks.processes import ROOT
 from benchmarks.report import Section, document, heading, markdown
@@ -23,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Workplace], Section]] = {
     "false_pass": false_pass.measure,
     "training": training.measure,
     "pruning": pruning.measure,
+    "ablations": ablations.measure,
 }
 
 

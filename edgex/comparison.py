@@ -46,7 +46,10 @@ class ClassComparison(Record):
 
 
 class Drop(Record):
-    """Of top-1 accuracy, in points, with one-sided 95 % bounds by Tango's score test; negative is a gain."""
+    """In points, with one-sided 95 % bounds; negative is a gain.
+
+    Of top-1 accuracy by Tango's score test, or of mean IoU by a bootstrap over images.
+    """
 
     points: float
     low: float
@@ -98,6 +101,16 @@ class Comparison(Record):
     @property
     def paired(self) -> Paired:
         return Paired(self.images, self.lost, self.gained)
+
+    @property
+    def discordant(self) -> int:
+        """Images that one gets right and the other wrong."""
+        return self.paired.discordant
+
+    @property
+    def absent(self) -> list[str]:
+        """Classes without images."""
+        return [each.name for each in self.classes if not each.images]
 
     @property
     def agreement(self) -> float:

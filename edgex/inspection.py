@@ -6,8 +6,9 @@ from pathlib import Path
 
 from edgex.graph.ir import BatchNorm, Graph, Node
 from edgex.graph.macs import macs
-from edgex.graph.read import read_model
+from edgex.graph.separable import Separable, separable_convolutions
 from edgex.graph.shapes import Shape
+from edgex.networks import read_network
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Layer:
         op: its operation, as in :mod:`edgex.graph.ir`.
         shape: of its output, without the batch axis.
         macs: multiply-accumulates for one image.
+        separable: the separable convolution that ends here, beside the regular one; None where none does.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Layer:
     shape: Shape
     parameters: int
     macs: int
+    separable: Separable | None = None
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,34 @@ class Inspection:
     largest_tensor: int
     layers: tuple[Layer, ...]
 
+    @property
+    def separable(self) -> tuple[Separable, ...]:
+        """The separable convolutions, in the order of the layers."""
+        return tuple(layer.separable for layer in self.layers if layer.separable is not None)
+
+    @property
+    def regular_macs(self) -> int:
+        """``macs``, if each separable convolution were a regular one."""
+        return self.macs + sum(each.regular_macs - each.macs for each in self.separable)
+
 
 def inspect_model(path: Path, *, input_size: int | None = None) -> Inspection:
-    """Count a model file; errors as :func:`edgex.graph.read.read_model`."""
-    return inspect_graph(read_model(path, input_size=input_size))
+    """Count a model file, or a network of the zoo by its name; errors as :func:`edgex.networks.read_network`."""
+    return inspect_graph(read_network(path, input_size=input_size))
 
 
 def inspect_graph(graph: Graph) -> Inspection:
     """Count a graph as read, before any pass."""
+    separable = separable_convolutions(graph)
     layers = tuple(
-        Layer(node.name, type(node.op).__name__, graph.shapes[node.name], _parameters(node), macs(graph, node))
+        Layer(
+            node.name,
+            type(node.op).__name__,
+            graph.shapes[node.name],
+            _parameters(node),
+            macs(graph, node),
+            separable.get(node.name),
+        )
         for node in graph.nodes
     )
     parameters = sum(layer.parameters for layer in layers)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,12 +40,19 @@ def read_record(file: Path, schema: str, kind: type[AnyRecord], fix: str) -> Any
         DataError: it is missing or damaged, has another schema or a number that is not finite, or was edited so that
             its figures contradict each other.
     """
+    return read_any_record(file, {schema: kind}, fix)
+
+
+def read_any_record(file: Path, kinds: Mapping[str, type[AnyRecord]], fix: str) -> AnyRecord:
+    """The record in a file, of the kind that its schema tells; errors as :func:`read_record`."""
+    schema = next(iter(kinds))
     try:
         document = read_json(file)
-        if document.get("schema") != schema:
-            raise ValueError(f"it has not the schema {schema}")
-        record = kind.model_validate(document)
-        where = _difference(document, to_document(schema, record))
+        if document.get("schema") not in [*kinds]:  # a list, for what the file gives may have no hash
+            raise ValueError(f"it has not the schema {' or '.join(kinds)}")
+        schema = document["schema"]
+        record = kinds[schema].model_validate(document)
+        where = difference(document, to_document(schema, record))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
@@ -57,7 +65,7 @@ def read_record(file: Path, schema: str, kind: type[AnyRecord], fix: str) -> Any
     return record
 
 
-def _difference(given: Any, expected: Any, where: str = "") -> str | None:
+def difference(given: Any, expected: Any, where: str = "") -> str | None:
     """The first place in which two documents differ, or None."""
     if isinstance(given, dict) and isinstance(expected, dict):
         keys = dict.fromkeys([*expected, *given])
@@ -68,4 +76,4 @@ def _difference(given: Any, expected: Any, where: str = "") -> str | None:
         return None if math.isclose(given, expected, rel_tol=CLOSE, abs_tol=CLOSE) else where
     else:
         return None if given == expected else where
-    return next((found for place in places if (found := _difference(*place)) is not None), None)
+    return next((found for place in places if (found := difference(*place)) is not None), None)

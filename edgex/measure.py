@@ -10,18 +10,21 @@ from numpy.typing import NDArray
 from edgex.dataset import check_disjoint, open_dataset
 from edgex.documents import read_json
 from edgex.errors import ModelError, OutputError
-from edgex.evaluate import EvalResult, evaluate
+from edgex.evaluate import EvalResult, MapResult, evaluate, evaluate_maps
 from edgex.manifest import MANIFEST_NAME, Manifest, read_manifest
-from edgex.pipeline import PLAN_NAME, PRUNING_NAME, TRAINING_NAME, data_warnings
+from edgex.pipeline import PLAN_NAME, PRUNING_NAME, TRAINED_NAME, TRAINING_NAME, data_warnings
 from edgex.preprocess import Preprocessing, Resize, Scale
 from edgex.runtime import open_runner
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What ``eval`` hands back: a result for each file, and sentences about what is odd in the images."""
+    """What ``eval`` hands back: a result for each file, and sentences about what is odd in the images.
 
-    results: tuple[EvalResult, ...]
+    The results are all of classifiers if the images have labels, all of networks that score pixels if they have masks.
+    """
+
+    results: tuple[EvalResult | MapResult, ...]
     warnings: tuple[str, ...]
 
 
@@ -39,7 +42,7 @@ def evaluate_artifacts(
     external_data: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Evaluate model files on labelled images, each preprocessed as its manifest says.
+    """Evaluate model files on images with labels or masks, each preprocessed as its manifest says.
 
     Args:
         paths: ``.tflite`` and ``.onnx`` files, ours or not.
@@ -59,21 +62,21 @@ def evaluate_artifacts(
     for path in paths:
         declared = _preprocessing(path, preprocess, resize, runtime, python, external_data)
         groups.setdefault(declared, []).append(path)
-    results = {
-        result.path: result
-        for preprocessing, group in groups.items()
-        for result in evaluate(
-            group,
-            dataset,
-            preprocessing,
-            runtime=runtime,
-            python=python,
-            threads=threads,
-            external_data=external_data,
-            progress=progress,
-        )
+    how: dict[str, Any] = {
+        "runtime": runtime,
+        "python": python,
+        "threads": threads,
+        "external_data": external_data,
+        "progress": progress,
     }
-    return Evaluation(tuple(results[path] for path in paths), tuple(data_warnings(dataset)))
+    results: list[EvalResult | MapResult] = []
+    for declared, group in groups.items():
+        if dataset.segmented:
+            results += evaluate_maps(group, dataset, declared, **how)
+        else:
+            results += evaluate(group, dataset, declared, **how)
+    by_path = {each.path: each for each in results}
+    return Evaluation(tuple(by_path[path] for path in paths), tuple(data_warnings(dataset)))
 
 
 def image_feeds(
@@ -132,7 +135,9 @@ def images_seen(directory: Path) -> set[str]:
         return set(document["images"])
 
     calibrated = _hashes(directory / PLAN_NAME, lambda plan: {content for _, content in plan["calibration"]["sources"]})
-    return calibrated.union(*(_hashes(directory / name, listed) for name in (TRAINING_NAME, PRUNING_NAME)))
+    return calibrated.union(
+        *(_hashes(directory / name, listed) for name in (TRAINING_NAME, PRUNING_NAME, TRAINED_NAME))
+    )
 
 
 def _hashes(path: Path, hashes: Callable[[Any], set[str]]) -> set[str]:

@@ -140,6 +140,19 @@ class Paired:
         return (low + high) / 2
 
 
+def images_for(distance: float, deviation: float, z: float = Z_ONE_SIDED_95, *, at_least: int = 1) -> int | None:
+    """How many images make a mean significantly another than a limit, four times in five; None if next to none would.
+
+    Args:
+        distance: of the mean from the limit.
+        deviation: of one image.
+        z: of the test.
+        at_least: so many.
+    """
+    images = _images(distance, deviation, deviation, z)
+    return None if images is None else max(images, at_least)
+
+
 def _images(distance: float, deviation_there: float, deviation: float, z: float) -> int | None:
     """Images that make ``distance`` from a limit significant, by the deviation there, four times in five."""
     reach = z * deviation_there + Z_POWER_80 * deviation

@@ -1,6 +1,6 @@
 """The command line's options, and edgex.toml's where they say nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -8,7 +8,7 @@ from edgex.errors import UsageError
 
 if TYPE_CHECKING:
     from edgex.config import Config
-    from edgex.pipeline import PruneOptions, QuantizeOptions
+    from edgex.pipeline import PruneOptions, QuantizeOptions, TrainModelOptions
     from edgex.target import TargetProfile
     from edgex.train.loop import TrainOptions
 
@@ -44,12 +44,9 @@ class Settings:
 
     def model(self, given: Path | None) -> Path:
         """The model file; the word ``demo`` stands for the one that ships with edgex."""
-        value = self.need("model", given)
-        if str(value) == "demo" and not Path(value).exists():
-            from edgex.resources import demo_model
+        from edgex.networks import model_file
 
-            return demo_model()
-        return Path(value)
+        return model_file(Path(self.need("model", given)))
 
     def output(self, given: Path | None, model: Path, target: "TargetProfile") -> Path:
         """The directory to write, with ``{model}`` and ``{target}`` filled in."""
@@ -125,6 +122,19 @@ class Settings:
             _expect_one_of("importance", said["importance"], _few(PruneOptions, "importance"))
         epochs = self.get("prune_epochs", epochs) or PRUNE_EPOCHS
         return PruneOptions(chosen, force=force, train=TrainOptions(epochs=epochs, **train), **said)
+
+    def train_model_options(self, *, architecture: Mapping[str, Any], **given: Any) -> "TrainModelOptions":
+        """Options of training from labels, checked likewise.
+
+        Of ``edgex.toml`` only what concerns images and threads: how it trains is for INT8.
+        """
+        from edgex.pipeline import TrainModelOptions
+
+        shared = ("preprocess", "resize", "input_size", "max_bad", "threads")
+        own = {key: value for key, value in given.items() if key not in shared}
+        chosen = self._chosen(TrainModelOptions, given, fixed=tuple(own))
+        said = {key: value for key, value in chosen.items() if value is not None}
+        return TrainModelOptions(architecture=architecture, **said)
 
     def training_images(self, options: "QuantizeOptions", given: str | None) -> str | None:
         """What to train on. UsageError if it is missing, or given without a wish to train."""

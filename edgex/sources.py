@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from edgex.errors import DataError
-from edgex.images import DecodedImage, decode, is_image
+from edgex.graph.ir import Pair
+from edgex.images import DecodedImage, decode, is_image, upright_shape
 from edgex.preprocess import Pixels
 
 MAX_BYTES = 256 * 2**20
@@ -54,6 +55,9 @@ class Source(Protocol):
     def image(self, name: str) -> DecodedImage:
         """The decoded image. DataError if it cannot be read or decoded; the message starts with the name."""
 
+    def shape(self, name: str) -> Pair:
+        """(height, width) of the decoded image, which need not be decoded for it. DataError as of :meth:`image`."""
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -78,6 +82,9 @@ class Folder:
 
     def image(self, name: str) -> DecodedImage:
         return decode(self.content(name), name)
+
+    def shape(self, name: str) -> Pair:
+        return upright_shape(self.content(name), name)
 
     def listing(self) -> Listing:
         """Everything below the folder. DataError if one cannot be listed."""
@@ -133,6 +140,9 @@ class Archive:
     def image(self, name: str) -> DecodedImage:
         return decode(self.content(name), name)
 
+    def shape(self, name: str) -> Pair:
+        return upright_shape(self.content(name), name)
+
     def listing(self) -> Listing:
         """Everything in the archive."""
         folders: set[PurePosixPath] = set()
@@ -166,6 +176,10 @@ class Arrays:
 
     def image(self, name: str) -> DecodedImage:
         return DecodedImage(self.pixels[int(name)])
+
+    def shape(self, name: str) -> Pair:
+        height, width, _ = self.pixels[int(name)].shape
+        return height, width
 
 
 def leads_out(name: str) -> bool:

@@ -24,6 +24,7 @@ import numpy as np
 
 from edgex.resources import targets_dir
 from fuzz.foreign_onnx import foreign_onnx
+from fuzz.segmented import masked_zip, png, write_segmenter
 from fuzz.targets import BESIDE, CORPUS
 
 SIZE = 8
@@ -70,6 +71,12 @@ def _corpus(folder: Path) -> Iterator[tuple[str, Mapping[str, bytes]]]:
     yield "images-zip", {"classes.zip": _zip(1), "flat.zip": _zip(2, "{}.png"), "stored.zip": _zip(3, method=0)}
     yield "images-npz", {"plain.npz": _npz(np.savez), "packed.npz": _npz(np.savez_compressed)}
     yield "images-csv", {"words.csv": _csv("dog", "cat"), "numbers.csv": _csv(0, 1), "none.csv": b"path\na.png\n"}
+    yield "masks-zip", {"named.zip": masked_zip(4, SIZE), "counted.zip": masked_zip(4, SIZE, seed=1, names=False)}
+    mask = _pixels(5) % CLASSES
+    yield (
+        "mask",
+        {"gray.png": png(mask), "palette.png": png(mask, palette=True), "deep.png": png(mask.astype(np.uint16))},
+    )
     yield "edgex-toml", {"edgex.toml": SETTINGS.encode(), "pruning.toml": SETTINGS.encode() + PRUNING.encode()}
     yield "pyproject", {"pyproject.toml": b'[project]\nname = "x"\n\n[tool.edgex]\n' + SETTINGS.encode()}
     yield "target", {file.name: file.read_bytes() for file in sorted(targets_dir().glob("*.toml"))}
@@ -281,9 +288,22 @@ def _written(folder: Path, pictures: Mapping[str, bytes]) -> Iterator[tuple[str,
     _edgex(folder, "validate", "jetson", "--data", "val.zip", "--no-latency")
     yield "report", of("report.json", "cpu", "jetson")
     yield "predictions", of("predictions.npz", "cpu")
+    yield from segmented(folder)
     asked = ("--calib", "calib.zip", "--data", "val.zip", "--target", "cpu", "--save", "sensitivity.json")
     _edgex(folder, "sensitivity", "functional.keras", *asked)
     yield "sensitivity", {"sensitivity.json": (folder / "sensitivity.json").read_bytes()}
+
+
+def segmented(folder: Path) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+    """What validate writes of a network that labels pixels."""
+    write_segmenter(folder / "segmenter.onnx", SIZE)
+    (folder / "masks.zip").write_bytes(masked_zip(40, SIZE, seed=2))
+    (folder / "others.zip").write_bytes(masked_zip(8, SIZE, seed=3))
+    _edgex(folder, "quantize", "segmenter.onnx", "--target", "jetson", "--calib", "others.zip", "-o", "segmented")
+    _edgex(folder, "validate", "segmented", "--data", "masks.zip", "--no-latency")
+    written = {name: (folder / "segmented" / name).read_bytes() for name in ("report.json", "predictions.npz")}
+    yield "segmentation-report", {"report.json": written["report.json"]}
+    yield "segmentation-predictions", {"predictions.npz": written["predictions.npz"]}
 
 
 def _edgex(folder: Path, *arguments: str) -> None:

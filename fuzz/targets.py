@@ -252,6 +252,18 @@ def _read_predictions(path: Path) -> None:
     load_predictions(path)
 
 
+def _read_map_predictions(path: Path) -> None:
+    """Their counts, and the pictures that a page has of them."""
+    from edgex.page.map_gallery import changed_maps
+    from edgex.segmentation.predictions import load_map_predictions
+
+    found = load_map_predictions(path)
+    for model, maps in found.of.items():
+        maps.confusions.by_class()
+        found.snr_db(model)
+        changed_maps(found, model, lambda _: None)
+
+
 def _read_checkpoint(path: Path) -> None:
     """It promises to raise nothing."""
     from edgex.train.checkpoint import load_checkpoint
@@ -273,6 +285,26 @@ def _read_images(path: Path) -> None:
         pass
     with suppress(EdgexError):  # images without labels
         open_dataset(path, role="evaluation")
+
+
+def _read_masks(path: Path) -> None:
+    """The same of a dataset with masks."""
+    from edgex.dataset import open_dataset
+    from edgex.preprocess import Preprocessing
+
+    dataset = open_dataset(path, role="evaluation", max_bad=1_000_000)
+    _ = dataset.fingerprint
+    if dataset.segmented:
+        for _ in dataset.masked_batches(Preprocessing((8, 8)), (4, 6)):
+            pass
+
+
+def _decode_mask(path: Path) -> None:
+    from edgex.images import decode_mask, upright_shape
+
+    content = path.read_bytes()
+    if decode_mask(content, path.name).shape != upright_shape(content, path.name):
+        raise AssertionError("a header that tells another size than the pixels")
 
 
 def _decode(path: Path) -> None:
@@ -333,6 +365,10 @@ TARGETS = {
         Target("images-npz", "images.npz", mutate_zip(_in_npz), _read_images),
         Target("images-csv", "images.csv", mutate_table, _read_images, (BESIDE / "a.png", BESIDE / "b.png")),
         Target("image", "image.png", mutate_bytes, _decode),
+        Target("mask", "mask.png", mutate_bytes, _decode_mask),
+        Target("masks-zip", "masks.zip", mutate_zip(_in_images), _read_masks),
+        Target("segmentation-report", "report.json", mutate_json, _gate),
+        Target("segmentation-predictions", "predictions.npz", mutate_zip(_in_npz), _read_map_predictions),
     )
 }
 """By name."""

@@ -7,8 +7,8 @@ import pytest
 from image_files import fill, folder_and_zip
 from PIL import Image
 
-from edgex import dataset as module
 from edgex.dataset import check_disjoint, open_dataset
+from edgex.dataset import opening as module
 from edgex.errors import DataError, UsageError
 
 

@@ -135,8 +135,9 @@ def test_image_size_must_fit(model: Path, dataset: Dataset) -> None:
 
 def test_an_output_that_is_no_vector(dataset: Dataset, tmp_path: Path) -> None:
     path = save(replace(tiny_xception(), outputs=("add_1",)), tmp_path / "body.onnx")
-    with pytest.raises(ModelError, match=r"body\.onnx is no classifier.*\(7, 7, 24\)"):
+    with pytest.raises(UsageError, match=r"body\.onnx is no classifier.*\(7, 7, 24\)") as refusal:
         evaluate([path], dataset, PREPROCESSING)
+    assert "masks" in refusal.value.fix
 
 
 def test_nan_is_an_error_of_the_model(dataset: Dataset, tmp_path: Path) -> None:

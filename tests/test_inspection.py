@@ -38,6 +38,9 @@ def test_full_models(name: str, parameters: int, trainable: int, tmp_path: Path)
         assert document["largest_tensor"] == 147 * 147 * 128
         names = [layer["name"] for layer in document["layers"]]
         assert "block5_sepconv2" in names
+        assert document["regular_macs"] > 5 * document["macs"]
+        separable = [layer["separable"] for layer in document["layers"] if "separable" in layer]
+        assert len(separable) == 34
         assert (
             "22,910,480 parameters (22,855,952 trainable), 8.36 GMAC"
             in edgex("inspect", "model.keras", cwd=tmp_path).out
@@ -66,6 +69,37 @@ def test_multiply_accumulates_by_hand(tmp_path: Path) -> None:
     assert inspection.macs == sum(macs.values())
     shapes = {layer.name: layer.shape for layer in inspection.layers}
     assert (shapes["conv"], shapes["dilated"], shapes["pool"]) == ((10, 15, 8), (4, 9, 4), (2, 4, 4))
+
+
+def test_what_it_would_cost_without_separable_convolutions(tmp_path: Path) -> None:
+    """As a network counts that has regular ones: the separable layer and the pair of layers are told apart from all
+    else."""
+
+    def model(separable: bool) -> Any:
+        tensor = image = keras.Input((21, 21, 3))
+        tensor = layers.Conv2D(8, 3)(tensor)
+        if separable:
+            tensor = layers.SeparableConv2D(12, 3, padding="same", depth_multiplier=2)(tensor)
+            tensor = layers.DepthwiseConv2D(5, strides=2, padding="same")(tensor)
+            tensor = layers.ReLU()(layers.BatchNormalization()(tensor))
+            tensor = layers.Conv2D(16, 1)(tensor)
+        else:
+            tensor = layers.Conv2D(12, 3, padding="same")(tensor)
+            tensor = layers.Conv2D(16, 5, strides=2, padding="same")(tensor)
+        tensor = layers.Conv2D(6, 1)(tensor)
+        return keras.Model(image, layers.Dense(4)(layers.GlobalAveragePooling2D()(tensor)))
+
+    documents = []
+    for separable in (True, False):
+        model(separable).save(tmp_path / "model.keras")
+        documents.append(edgex("inspect", "model.keras", "--json", cwd=tmp_path).document)
+        shown = edgex("inspect", "model.keras", cwd=tmp_path).out
+        assert ("Without separable convolutions: " in shown) == ("K²CC′" in shown) == separable
+    split, regular = documents
+    assert split["regular_macs"] == regular["macs"] == regular["regular_macs"]
+    found = [layer["separable"] for layer in split["layers"] if "separable" in layer]
+    assert [each["ratio"] for each in found] == [each["regular_macs"] / each["macs"] for each in found]
+    assert split["regular_macs"] - split["macs"] == sum(each["regular_macs"] - each["macs"] for each in found)
 
 
 @pytest.mark.parametrize("scale", [True, False])

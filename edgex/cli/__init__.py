@@ -10,12 +10,14 @@ from io import TextIOWrapper
 
 from edgex.cli import (  # noqa: F401  each registers its commands, in the order of the help
     artifacts,
+    compare,
     gate,
     machine,
     models,
     prune,
     run,
     sensitivity,
+    train,
     validate,
 )
 from edgex.cli.app import app

@@ -49,7 +49,7 @@ def eval(  # noqa: A001  the command's name
     """Accuracy of artifacts on labelled images."""
     from edgex.manifest import artifact_files
     from edgex.measure import evaluate_artifacts
-    from edgex.render import documents, tables
+    from edgex.render import documents, evaluations
 
     settings = Settings()
     with console.progress() as progress:
@@ -71,7 +71,7 @@ def eval(  # noqa: A001  the command's name
     if json:
         documents.print_json("eval", **documents.eval_document(evaluation))
     else:
-        tables.show_eval(evaluation.results)
+        evaluations.show_evaluation(evaluation)
 
 
 @command

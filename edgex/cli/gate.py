@@ -21,7 +21,7 @@ def gate(
     max_drop: MaxDrop = None,
     max_class_drop: Annotated[float | None, typer.Option(help="The same, of each class.")] = None,
     min_agreement: Annotated[
-        float | None, typer.Option(help="Percent of the images that both must classify alike.")
+        float | None, typer.Option(help="Percent of the images, or pixels, that both must label alike.")
     ] = None,
     max_latency_ms: Annotated[float | None, typer.Option(help="Of the median at batch 1.")] = None,
     min_speedup: Annotated[float | None, typer.Option(help="Over the float model, like 1.5.")] = None,

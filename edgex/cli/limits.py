@@ -10,7 +10,7 @@ from edgex.settings import Settings
 if TYPE_CHECKING:
     from edgex.gate import Limits
 
-MaxDrop = Annotated[float | None, typer.Option(help="Points of top-1 that may be lost; 1 if not said.")]
+MaxDrop = Annotated[float | None, typer.Option(help="Points of top-1, or mean IoU, that may be lost; 1 if not said.")]
 
 
 def chosen_limits(settings: Settings, **given: float | None) -> "Limits":

@@ -31,6 +31,7 @@ from edgex.cli.options import (
     Method,
     Mode,
     Model,
+    Network,
     Output,
     Preprocess,
     PruneLatency,
@@ -91,7 +92,7 @@ def init(json: Json = False) -> None:
 
 
 @command
-def inspect(model: Model = None, input_size: InputSize = None, json: Json = False) -> None:
+def inspect(model: Network = None, input_size: InputSize = None, json: Json = False) -> None:
     """Parameters, multiply-accumulates and memory of a model, layer by layer."""
     from edgex.inspection import inspect_model
     from edgex.render import documents, tables

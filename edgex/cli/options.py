@@ -12,6 +12,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 Model = Annotated[
     Path | None, typer.Argument(help="A .keras, .h5 or float .onnx file, or the word demo.", show_default=False)
 ]
+NETWORK = "A .keras, .h5 or float .onnx file, the word demo, or a name of the zoo like xception."
+Network = Annotated[Path | None, typer.Argument(help=NETWORK, show_default=False)]
 Artifacts = Annotated[list[Path], typer.Argument(help="Files, or output directories.", show_default=False)]
 Target = Annotated[str | None, typer.Option(help="cpu, jetson, gpu-desktop, or a .toml file of your own.")]
 Arch = Annotated[str | None, typer.Option(help="Of the target cpu: x86 or arm.")]

@@ -37,6 +37,9 @@ def validate(
     seconds: Annotated[
         float | None, typer.Option(max=86_400, help="About how long each file is timed; 3 if not said.")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Draw where the float model and each INT8 file look, and compare.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Accuracy, latency, size and memory of artifacts beside the float model: report.json and report.html."""
@@ -56,6 +59,7 @@ def validate(
         latency=latency,
         seconds=ValidateOptions.seconds if wanted_seconds is None else wanted_seconds,
         limits=chosen_limits(settings, max_drop=max_drop),
+        explain=explain,
     )
     with console.progress() as progress:
         found = run(directory, settings.need("data", data), baseline, options, progress)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgex.bench import BenchOptions, bench
+from edgex.evaluate import EvalResult
 from edgex.measure import evaluate_artifacts
 from edgex.pipeline import quantize
 from edgex.records import Artifact
@@ -47,14 +48,15 @@ def run_demo(model: Path, target: TargetProfile, output: Path, progress: Callabl
     )
     paths = [artifact.path for artifact in artifacts]
     evaluation = evaluate_artifacts(paths, "digits", progress=lambda done, total: progress("evaluate", done, total))
+    results = [result for result in evaluation.results if isinstance(result, EvalResult)]
     options = BenchOptions(runtimes=("litert", "onnxruntime"), seconds=BENCH_SECONDS, rounds=BENCH_ROUNDS)
     report = bench(paths, options, progress=lambda done, total: progress("bench", done, total))
     return DemoReport(
         directory=output,
-        images=evaluation.results[0].images,
+        images=results[0].images,
         threads=report.results[0].threads,
         rows=tuple(
             DemoRow(artifact, result.runtime, result.top1, timing.median_ms)
-            for artifact, result, timing in zip(artifacts, evaluation.results, report.results, strict=True)
+            for artifact, result, timing in zip(artifacts, results, report.results, strict=True)
         ),
     )

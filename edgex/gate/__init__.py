@@ -3,6 +3,8 @@
 A limit on accuracy is a test of non-inferiority on paired images: *pass* when the one-sided 95 % bound of the drop is
 under the margin, *fail* when the other bound is over it, *inconclusive* between. A true drop equal to the margin is
 passed five times in a hundred, which holds for one look at one set of images: adding images until it passes voids it.
+
+Of a classifier the drop is that of top-1 accuracy, of a network that labels pixels that of mean IoU.
 """
 
 from edgex.gate.judging import gate, judge

@@ -1,33 +1,44 @@
 """Each limit against what was measured of an artifact. What is missing never passes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from statistics import NormalDist
 
 from edgex.comparison import Comparison
-from edgex.gate.records import Check, Limits, Verdict
+from edgex.gate.maps import map_checks
+from edgex.gate.records import AnyComparison, Check, Limits, Verdict, beside, list_names, settling, worst
 from edgex.proportions import ERROR, Z_ONE_SIDED_95, Paired, images_to_settle_share, wilson_interval
-from edgex.report import ArtifactFigures, FileFigures, Report
+from edgex.report import AnyReport, ArtifactFigures, FileFigures, MapArtifactFigures, MapReport, Report
 
-MOST_NAMES = 5
-"""Classes that a sentence lists."""
+AnyArtifact = ArtifactFigures | MapArtifactFigures
 
 
 def checks(
-    report: Report, artifact: ArtifactFigures, comparison: Comparison | None, limits: Limits
+    report: AnyReport, artifact: AnyArtifact, comparison: AnyComparison | None, limits: Limits
 ) -> tuple[Check, ...]:
     """Of one artifact; ``comparison`` is None where there is nothing to compare with."""
-    return tuple(_checks(report, artifact, comparison, limits))
+    if comparison is None:
+        kept = _nothing_to_compare(limits)
+    elif isinstance(comparison, Comparison):
+        assert isinstance(report, Report)
+        kept = _class_checks(report, comparison, limits)
+    else:
+        assert isinstance(report, MapReport)
+        kept = map_checks(report.baseline, comparison, limits)
+    return (*kept, *_cost_checks(report, artifact, limits))
 
 
-def _checks(
-    report: Report, artifact: ArtifactFigures, comparison: Comparison | None, limits: Limits
-) -> Iterator[Check]:
-    doubt = "" if comparison is None else _doubt(report.baseline, limits.baseline_accuracy, comparison)
+def _class_checks(report: Report, comparison: Comparison, limits: Limits) -> Iterator[Check]:
+    """Of the accuracy of a classifier."""
+    doubt = _doubt(report.baseline, limits.baseline_accuracy, comparison)
     yield _max_drop(comparison, limits.max_drop, doubt)
     if limits.max_class_drop is not None:
         yield _max_class_drop(comparison, limits.max_class_drop, doubt)
     if limits.min_agreement is not None:
         yield _min_agreement(comparison, limits.min_agreement)
+
+
+def _cost_checks(report: AnyReport, artifact: AnyArtifact, limits: Limits) -> Iterator[Check]:
+    """Of time and size."""
     if limits.max_latency_ms is not None:
         yield _max_latency(report, artifact, limits.max_latency_ms)
     if limits.min_speedup is not None:
@@ -36,26 +47,26 @@ def _checks(
         yield _max_size(artifact, limits.max_size_mb)
 
 
-def list_names(names: Sequence[str]) -> str:
-    """For a sentence: the first few, quoted, and how many more there are."""
-    more = len(names) - MOST_NAMES
-    return ", ".join(map(repr, names[:MOST_NAMES])) + (f" and {more} more" if more > 0 else "")
+def _nothing_to_compare(limits: Limits) -> Iterator[Check]:
+    """The limits on accuracy, of which nothing can be said."""
+    for name, limit in (
+        ("max-drop", limits.max_drop),
+        ("max-class-drop", limits.max_class_drop),
+        ("min-agreement", limits.min_agreement),
+    ):
+        if limit is not None:
+            why = "The earlier report has no such artifact, or several, to compare with."
+            yield Check(name, "inconclusive", why)
 
 
-def _nothing_to_compare(name: str) -> Check:
-    return Check(name, "inconclusive", "The earlier report has no such artifact, or several, to compare with.")
-
-
-def _max_drop(comparison: Comparison | None, margin: float, doubt: str) -> Check:
+def _max_drop(comparison: Comparison, margin: float, doubt: str) -> Check:
     name = "max-drop"
-    if comparison is None:
-        return _nothing_to_compare(name)
     if doubt:
         return Check(name, "inconclusive", doubt)
     paired = comparison.paired
     verdict = non_inferior(paired, margin)
     images = paired.images_to_settle(margin / 100) if verdict == "inconclusive" else None
-    return Check(name, verdict, f"The drop is {_found(paired, margin, verdict)}.{_settling(verdict, images)}", images)
+    return Check(name, verdict, f"The drop is {_found(paired, margin, verdict)}.{settling(verdict, images)}", images)
 
 
 def _doubt(baseline: FileFigures, known: float | None, comparison: Comparison) -> str:
@@ -64,7 +75,7 @@ def _doubt(baseline: FileFigures, known: float | None, comparison: Comparison) -
     if known is not None and not low <= known <= high:
         return (
             f"The float model is right on {100 * baseline.top1:.1f} % of {baseline.images:,} images "
-            f"({_beside(low, known)} to {_beside(high, known)}), and is known for {known:g} %: labels or preprocessing "
+            f"({beside(low, known)} to {beside(high, known)}), and is known for {known:g} %: labels or preprocessing "
             "do not fit it, or the images are of another kind."
         )
     if comparison.chance == 1:
@@ -92,35 +103,19 @@ def _z(error: float) -> float:
 
 def _found(paired: Paired, margin: float, verdict: Verdict, error: float = ERROR) -> str:
     points = f"{100 * paired.drop:.2f} points"
-    low = _beside(100 * paired.lower_bound(_z(error)), margin)
-    high = _beside(100 * paired.upper_bound(), margin)
+    low = beside(100 * paired.lower_bound(_z(error)), margin)
+    high = beside(100 * paired.upper_bound(), margin)
     if verdict == "inconclusive" and paired.upper_bound() < margin / 100:
         high += " (more by the exact test, for want of images)"
     bounds = {"pass": f"at most {high}", "fail": f"at least {low}", "inconclusive": f"between {low} and {high}"}
     return f"{points}, {bounds[verdict]}; {margin:g} are allowed"
 
 
-def _beside(value: float, limit: float) -> str:
-    """A figure with two decimals, or as many as show on which side of the limit it is."""
-    texts = [f"{value:.{decimals}f}" for decimals in range(2, 8)]
-    return next((text for text in texts if float(text) != limit), texts[0])
-
-
-def _settling(verdict: Verdict, images: int | None, of: str = "in all") -> str:
-    if verdict != "inconclusive":
-        return ""
-    if images is None:
-        return " That is so near the limit that no number of images would settle it."
-    return f" About {images:,} images {of} would settle it, four times in five."
-
-
-def _max_class_drop(comparison: Comparison | None, margin: float, doubt: str) -> Check:
+def _max_class_drop(comparison: Comparison, margin: float, doubt: str) -> Check:
     """All classes must pass, each at 95 %, which needs no correction (an intersection–union test: R. Berger,
     Technometrics 24, 1982); one fails the check with its share of the error (Bonferroni).
     """
     name = "max-class-drop"
-    if comparison is None:
-        return _nothing_to_compare(name)
     if doubt:
         return Check(name, "inconclusive", doubt)
     of_class = [(each, each.paired) for each in comparison.classes]
@@ -130,7 +125,7 @@ def _max_class_drop(comparison: Comparison | None, margin: float, doubt: str) ->
     found = {verdict for _, _, verdict in judged}
     if absent and "fail" not in found:
         return Check(name, "inconclusive", f"There is no image of the classes {list_names(absent)}.")
-    verdict: Verdict = "fail" if "fail" in found else "inconclusive" if "inconclusive" in found else "pass"
+    verdict = worst(found)
     alike = [(each, paired) for each, paired, own in judged if own == verdict]
     z = _z(error)
     each, paired = max(alike, key=lambda pair: pair[1].lower_bound(z) if verdict == "fail" else pair[1].upper_bound())
@@ -140,24 +135,22 @@ def _max_class_drop(comparison: Comparison | None, margin: float, doubt: str) ->
     if verdict != "pass" and len(alike) > 1:
         more = f" {len(alike) - 1} more classes {'fail' if verdict == 'fail' else 'are in doubt'}."
     drop = f"The class {each.name!r} drops by {_found(paired, margin, verdict, error)} ({each.images:,} images)."
-    return Check(name, verdict, f"{drop}{more}{_settling(verdict, images, 'of it')}", images)
+    return Check(name, verdict, f"{drop}{more}{settling(verdict, images, 'of it')}", images)
 
 
-def _min_agreement(comparison: Comparison | None, least: float) -> Check:
+def _min_agreement(comparison: Comparison, least: float) -> Check:
     name = "min-agreement"
-    if comparison is None:
-        return _nothing_to_compare(name)
     low, high = wilson_interval(comparison.agreeing, comparison.images, Z_ONE_SIDED_95)
     verdict: Verdict = "pass" if 100 * low > least else "fail" if 100 * high < least else "inconclusive"
     images = None
     if verdict == "inconclusive":
         images = images_to_settle_share(comparison.agreeing, comparison.images, least / 100)
     found = f"{100 * comparison.agreement:.2f} % of the images are classified alike"
-    bounds = f"{_beside(100 * low, least)} to {_beside(100 * high, least)}"
-    return Check(name, verdict, f"{found} ({bounds}); {least:g} are asked for.{_settling(verdict, images)}", images)
+    bounds = f"{beside(100 * low, least)} to {beside(100 * high, least)}"
+    return Check(name, verdict, f"{found} ({bounds}); {least:g} are asked for.{settling(verdict, images)}", images)
 
 
-def _max_latency(report: Report, artifact: ArtifactFigures, most: float) -> Check:
+def _max_latency(report: AnyReport, artifact: AnyArtifact, most: float) -> Check:
     name, latency = "max-latency-ms", artifact.latency
     if latency is None:
         return Check(name, "inconclusive", "Latency was not measured.")
@@ -169,7 +162,7 @@ def _max_latency(report: Report, artifact: ArtifactFigures, most: float) -> Chec
     return Check(name, verdict, f"{found}; {most:g} are allowed.{noisy}")
 
 
-def _min_speedup(report: Report, artifact: ArtifactFigures, least: float) -> Check:
+def _min_speedup(report: AnyReport, artifact: AnyArtifact, least: float) -> Check:
     name, speedup = "min-speedup", artifact.speedup
     if report.noisy:
         return Check(name, "inconclusive", "The machine was too noisy to compare on.")
@@ -180,7 +173,7 @@ def _min_speedup(report: Report, artifact: ArtifactFigures, least: float) -> Che
     return Check(name, verdict, f"{found}; {least:g}× is asked for.")
 
 
-def _max_size(artifact: ArtifactFigures, most: float) -> Check:
+def _max_size(artifact: AnyArtifact, most: float) -> Check:
     megabytes = artifact.bytes / 1e6
     verdict: Verdict = "pass" if megabytes <= most else "fail"
-    return Check("max-size-mb", verdict, f"It has {_beside(megabytes, most)} MB; {most:g} are allowed.")
+    return Check("max-size-mb", verdict, f"It has {beside(megabytes, most)} MB; {most:g} are allowed.")

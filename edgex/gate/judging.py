@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from edgex.comparison import Comparison
 from edgex.errors import DataError
-from edgex.gate.checks import checks, list_names
-from edgex.gate.records import GateResult, Judgement, Limits, Verdict
+from edgex.gate.checks import checks
+from edgex.gate.records import AnyComparison, GateResult, Judgement, Limits, list_names, worst
 from edgex.gate.releases import compare_releases
 from edgex.manifest import file_record
-from edgex.report import REPORT_NAME, Report, read_report
+from edgex.report import REPORT_NAME, AnyReport, read_report
 
 
 def gate(report: Path, limits: Limits | None = None, baseline: Path | None = None) -> GateResult:
@@ -36,9 +35,9 @@ def gate(report: Path, limits: Limits | None = None, baseline: Path | None = Non
 
 
 def judge(
-    report: Report,
+    report: AnyReport,
     limits: Limits,
-    comparisons: Mapping[str, Comparison | None] | None = None,
+    comparisons: Mapping[str, AnyComparison | None] | None = None,
     directory: Path = Path(),
     against: str = "",
     notes: Iterable[str] = (),
@@ -61,15 +60,16 @@ def judge(
     if not judged:
         raise DataError("The report has no INT8 artifact to judge.", fix="Validate what edgex quantize wrote.")
     if comparisons is None:
-        comparisons = {artifact.name: artifact.comparison for artifact in judged}
+        of_all = report.comparisons
+        comparisons = {artifact.name: of_all[artifact.name] for artifact in judged}
     results = []
     for artifact in judged:
         comparison = comparisons.get(artifact.name)
         found = checks(report, artifact, comparison, limits)
-        verdict = _worst(check.verdict for check in found)
+        verdict = worst(check.verdict for check in found)
         results.append(Judgement(directory / artifact.name, verdict, comparison, found))
     return GateResult(
-        _worst(result.verdict for result in results),
+        worst(result.verdict for result in results),
         tuple(results),
         limits,
         against or report.baseline.name,
@@ -77,26 +77,21 @@ def judge(
     )
 
 
-def _worst(verdicts: Iterable[Verdict]) -> Verdict:
-    found = set(verdicts)
-    return "fail" if "fail" in found else "pass" if found == {"pass"} else "inconclusive"
-
-
-def _gaps(report: Report, comparisons: Iterable[Comparison | None]) -> Iterable[str]:
+def _gaps(report: AnyReport, comparisons: Iterable[AnyComparison | None]) -> Iterable[str]:
     """Sentences on what was not seen."""
     if report.data.unreadable:
         yield f"{report.data.unreadable:,} images could not be read and are not judged."
-    made = [comparison.classes for comparison in comparisons if comparison is not None]
-    absent = dict.fromkeys(each.name for classes in made for each in classes if not each.images)
+    made = [comparison for comparison in comparisons if comparison is not None]
+    absent = dict.fromkeys(name for comparison in made for name in comparison.absent)
     if absent:
-        yield f"There is no image of the classes {list_names(list(absent))}: the verdict is partial."
+        yield f"There is no {report.shows} of the classes {list_names(list(absent))}: the verdict is partial."
 
 
 def _report_file(path: Path) -> Path:
     return path / REPORT_NAME if path.is_dir() else path
 
 
-def _refuse_changed(file: Path, report: Report) -> None:
+def _refuse_changed(file: Path, report: AnyReport) -> None:
     """DataError if an artifact lies beside the report and is another than was measured."""
     for artifact in (report.baseline, *report.artifacts):
         path = file.parent / artifact.name

@@ -1,14 +1,21 @@
 """What the gate is asked, and what it answers."""
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 from edgex.comparison import Comparison
 from edgex.errors import ExitCode, UsageError
+from edgex.segmentation import MapComparison
 
 Verdict = Literal["pass", "fail", "inconclusive"]
+
+AnyComparison = Comparison | MapComparison
+
+MOST_NAMES = 5
+"""Classes that a sentence lists."""
 
 EXIT_CODES: dict[Verdict, ExitCode] = {
     "pass": ExitCode.OK,
@@ -24,14 +31,15 @@ class Limits:
     """What an artifact must keep; None is no limit.
 
     Attributes:
-        max_drop: of top-1 accuracy, in points.
+        max_drop: of top-1 accuracy or mean IoU, in points.
         max_class_drop: the same of each class.
-        min_agreement: percent of the images for which artifact and baseline say the same.
+        min_agreement: percent of the images, or pixels, for which artifact and baseline say the same.
         max_latency_ms: of the median at batch 1.
         min_speedup: over the float baseline.
         max_size_mb: in millions of bytes.
-        baseline_accuracy: percent of the images that the float model is known to get right. Where its 95 % interval
-            does not hold that, labels or preprocessing are not what they should be, and no drop says anything.
+        baseline_accuracy: percent of the images that the float model is known to get right, or its mean IoU in percent.
+            Where its 95 % interval does not hold that, labels or preprocessing are not what they should be, and no drop
+            says anything.
 
     Raises:
         UsageError: one is negative, no number, or more than 100 percent.
@@ -77,7 +85,7 @@ class Judgement:
 
     path: Path
     verdict: Verdict
-    comparison: Comparison | None
+    comparison: AnyComparison | None
     checks: tuple[Check, ...]
 
 
@@ -99,3 +107,33 @@ class GateResult:
     @property
     def exit_code(self) -> ExitCode:
         return EXIT_CODES[self.verdict]
+
+
+# What checks have in common
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Of several, of which all must pass."""
+    found = set(verdicts)
+    return "fail" if "fail" in found else "pass" if found == {"pass"} else "inconclusive"
+
+
+def list_names(names: Sequence[str]) -> str:
+    """For a sentence: the first few, quoted, and how many more there are."""
+    more = len(names) - MOST_NAMES
+    return ", ".join(map(repr, names[:MOST_NAMES])) + (f" and {more} more" if more > 0 else "")
+
+
+def beside(value: float, limit: float) -> str:
+    """A figure with two decimals, or as many as show on which side of the limit it is."""
+    texts = [f"{value:.{decimals}f}" for decimals in range(2, 8)]
+    return next((text for text in texts if float(text) != limit), texts[0])
+
+
+def settling(verdict: Verdict, images: int | None, of: str = "in all") -> str:
+    """How many images would settle an inconclusive check, as a sentence; None is more than there can be."""
+    if verdict != "inconclusive":
+        return ""
+    if images is None:
+        return " That is so near the limit that no number of images would settle it."
+    return f" About {images:,} images {of} would settle it, four times in five."

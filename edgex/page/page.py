@@ -1,23 +1,23 @@
-"""Puts together what the page shows; ``report.html.jinja`` says where, ``words``, ``plots`` and ``gallery`` what."""
+"""Puts together what the page of a classifier shows.
+
+``report.html.jinja`` says where; ``words``, ``plots`` and ``gallery`` say what.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
 
 from edgex.comparison import ClassComparison
 from edgex.gate import GateResult, Judgement
 from edgex.page.gallery import Gallery, gallery, thumbnail_uri
-from edgex.page.plots import MOST_ROWS, class_plot, drop_plot, layer_plot, sensitivity_plot, trade_off_plot
-from edgex.page.svg import printable
-from edgex.page.words import advice, facts, headline
+from edgex.page.heat import looks
+from edgex.page.plots import MOST_ROWS, Share, class_plot, drop_plot, trade_off_plot
+from edgex.page.rendering import layer_plots, noise_shares, render
+from edgex.page.words import advice
 from edgex.predictions import Predictions
 from edgex.preprocess import Pixels
 from edgex.records import split_names
-from edgex.report import ArtifactFigures, LayerSensitivity, Report
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from edgex.report import ArtifactFigures, Report
 
 TEMPLATE = "report.html.jinja"
 
@@ -75,22 +75,17 @@ def report_page(
                 gallery(predictions, figures.name, thumbnail),
             )
         )
-    sensitivity = _noise_shares(report.sensitivity)[:MOST_ROWS]
-    return _template().render(
-        report=report,
-        result=result,
+    sensitivity = noise_shares(report.sensitivity)[:MOST_ROWS]
+    return render(
+        TEMPLATE,
+        report,
+        result,
         files=files,
         names=names,
         judged=judged,
-        headline=headline(result),
-        plots=_plots(report, result, judged, names, sensitivity),
+        looks=looks(report, pixels),
+        plots=_plots(report, result, judged, names) | layer_plots(report, sensitivity),
         sensitivity=sensitivity,
-        facts={
-            "Target": [*facts(report.target)],
-            "Machine": [*facts(report.machine)],
-            "Versions": [*facts(report.versions)],
-            "Settings": [*facts(report.settings)],
-        },
     )
 
 
@@ -99,7 +94,6 @@ def _plots(
     result: GateResult,
     judged: Sequence[JudgedArtifact],
     names: Mapping[str, str],
-    sensitivity: Sequence[tuple[LayerSensitivity, float]],
 ) -> dict[str, str]:
     """Those for which there is data."""
     plots = {}
@@ -110,37 +104,12 @@ def _plots(
         if check.name == "max-drop" and each.judgement.comparison
     ]
     if drops:
-        plots["drop"] = drop_plot(drops, result.limits.max_drop)
-    timed = [(file, file.latency) for file in (report.baseline, *report.artifacts) if file.latency]
+        plots["drop"] = drop_plot(drops, result.limits.max_drop, ("top-1", "top-1 accuracy"))
+    timed = [
+        (file, file.latency, Share(file.top1, file.top1_interval))
+        for file in (report.baseline, *report.artifacts)
+        if file.latency
+    ]
     if timed:
-        plots["trade_off"] = trade_off_plot(timed, names)
-    if report.layer_errors:
-        plots["layers"] = layer_plot(report.layer_errors)
-    if sensitivity:
-        plots["sensitivity"] = sensitivity_plot(sensitivity)
+        plots["trade_off"] = trade_off_plot(timed, names, ("top-1", "Top-1 accuracy"))
     return plots
-
-
-def _noise_shares(rows: Sequence[LayerSensitivity]) -> list[tuple[LayerSensitivity, float]]:
-    """Layers that cost anything, with their noise in percent of the signal, worst first."""
-    shares = [(each, 100 * 10 ** (-each.snr_db / 10)) for each in rows if each.snr_db is not None]
-    return sorted(shares, key=lambda row: -row[1])
-
-
-def _template() -> "Template":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    def shown(value: Any) -> Any:
-        return printable(value) if type(value) is str else value
-
-    environment = Environment(
-        loader=PackageLoader("edgex", "page"),
-        autoescape=True,
-        finalize=shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["svg"] = Markup
-    return environment.get_template(TEMPLATE)

@@ -1,12 +1,12 @@
 """The plots of the page, each an SVG element."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from edgex.comparison import ClassComparison, Drop
 from edgex.gate import Verdict
 from edgex.page.svg import ACCENT, INK, MUTED, SERIES, VERDICT_COLOURS, draw, printable
-from edgex.report import FileFigures, Latency, LayerError, LayerSensitivity
+from edgex.report import FileFacts, Latency, LayerError, LayerSensitivity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,17 +23,28 @@ Bounds = tuple[float, float, float]
 """Low, middle and high."""
 
 
-def drop_plot(drops: Sequence[tuple[str, Verdict, Drop]], limit: float) -> str:
+Named = tuple[str, str]
+"""What a figure is called on an axis, and in a title."""
+
+
+class Share(NamedTuple):
+    """A fraction, and its 95 % interval."""
+
+    value: float
+    interval: tuple[float, float]
+
+
+def drop_plot(drops: Sequence[tuple[str, Verdict, Drop]], limit: float, of: Named) -> str:
     """The drop of each artifact with its bounds, beside the limit and in the colour of the verdict on it."""
     rows = [(name, (drop.low, drop.points, drop.high)) for name, _, drop in drops]
     colours = [VERDICT_COLOURS[verdict] for _, verdict, _ in drops]
 
     def paint(axes: "Axes") -> None:
         _intervals(axes, rows, colours, limit)
-        axes.set_xlabel("top-1 drop, points")
+        axes.set_xlabel(f"{of[0]} drop, points")
 
     told = _told(rows)
-    return draw("drop", "Drop of top-1 accuracy of each artifact", f"{told} {limit:g} allowed.", _height(rows), paint)
+    return draw("drop", f"Drop of {of[1]} of each artifact", f"{told} {limit:g} allowed.", _height(rows), paint)
 
 
 def class_plot(key: str, classes: Sequence[ClassComparison], limit: float | None) -> str:
@@ -43,24 +54,31 @@ def class_plot(key: str, classes: Sequence[ClassComparison], limit: float | None
         for each in classes
         if (paired := each.paired)
     ]
+    return rows_plot(key, "Drop of accuracy by class", rows, limit)
+
+
+def rows_plot(key: str, title: str, rows: Sequence[tuple[str, Bounds]], limit: float | None) -> str:
+    """Drops in points with their bounds, by name; coloured where they keep clear of 0."""
     colours = [MUTED if low <= 0 <= high else ACCENT for _, (low, _, high) in rows]
 
     def paint(axes: "Axes") -> None:
         _intervals(axes, rows, colours, limit)
         axes.set_xlabel("drop, points")
 
-    return draw(key, "Drop of accuracy by class", _told(rows), _height(rows), paint)
+    return draw(key, title, _told(rows), _height(rows), paint)
 
 
-def trade_off_plot(files: Sequence[tuple[FileFigures, Latency]], names: Mapping[str, str]) -> str:
+def trade_off_plot(files: Sequence[tuple[FileFacts, Latency, Share]], names: Mapping[str, str], of: Named) -> str:
     """Accuracy against latency with 95 % intervals; a marker's area is the file's size."""
-    largest = max(file.bytes for file, _ in files)
-    points = [(latency.median_ms, 100 * file.top1) for file, latency in files]
+    largest = max(file.bytes for file, _, _ in files)
+    points = [(latency.median_ms, 100 * share.value) for _, latency, share in files]
     # A label that begins with an underscore would not be shown, so the size comes first
-    labels = [f"{file.bytes / 1e6:.3g} MB  {shortened(names[file.name])}" for file, _ in files]
+    labels = [f"{file.bytes / 1e6:.3g} MB  {shortened(names[file.name])}" for file, _, _ in files]
     columns = 2 if max(map(len, labels)) <= LONGEST_NAME else 1
     height = 290 + 20 * len(files) / columns
-    told = [f"{names[file.name]}: {100 * file.top1:.2f} % at {latency.median_ms:.3g} ms" for file, latency in files]
+    told = [
+        f"{names[file.name]}: {100 * share.value:.2f} % at {latency.median_ms:.3g} ms" for file, latency, share in files
+    ]
 
     def paint(axes: "Axes") -> None:
         from matplotlib.lines import Line2D
@@ -68,9 +86,9 @@ def trade_off_plot(files: Sequence[tuple[FileFigures, Latency]], names: Mapping[
         front = pareto_front(points)
         axes.step([x for x, _ in front], [y for _, y in front], where="post", color=MUTED, linestyle=":", zorder=1)
         handles = []
-        for index, ((file, latency), (x, y)) in enumerate(zip(files, points, strict=True)):
+        for index, ((file, latency, share), (x, y)) in enumerate(zip(files, points, strict=True)):
             colour, marker = SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)]
-            low, high = (100 * end for end in file.top1_interval)
+            low, high = (100 * end for end in share.interval)
             axes.hlines(y, latency.low_ms, latency.high_ms, color=colour)
             axes.vlines(x, low, high, color=colour)
             axes.scatter(x, y, s=300 * file.bytes / largest, color=colour, marker=marker, alpha=0.75, linewidths=0)
@@ -78,10 +96,10 @@ def trade_off_plot(files: Sequence[tuple[FileFigures, Latency]], names: Mapping[
         axes.set_xlim(left=0)
         axes.grid(visible=True)
         axes.set_xlabel("median latency, ms")
-        axes.set_ylabel("top-1, %")
+        axes.set_ylabel(f"{of[0]}, %")
         axes.figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=11)
 
-    return draw("tradeoff", "Top-1 accuracy against latency of each file", _sentence(told), height, paint)
+    return draw("tradeoff", f"{of[1]} against latency of each file", _sentence(told), height, paint)
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -26,8 +26,6 @@ from edgex.write.tflite import tflite_model
 PLAN_NAME = "plan.json"
 TRAINING_NAME = "training.json"
 """Which images were trained on; only beside artifacts that were."""
-PRUNING_NAME = "pruning.json"
-"""How the model was pruned, and on which images; only beside artifacts that were."""
 
 CHUNK = 1 << 20
 """Bytes read at a time."""

@@ -12,7 +12,7 @@ from edgex.graph.read import read_model
 from edgex.manifest import file_record
 from edgex.pipeline.options import QuantizeOptions
 from edgex.plan import QuantizationPlan
-from edgex.preprocess import Preprocessing, Scale
+from edgex.preprocess import Preprocessing, Resize, Scale
 from edgex.quantize.climb import Rung, climb
 from edgex.quantize.ptq import PtqOptions, quantize_ptq
 from edgex.resources import calib_data_dir, demo_model
@@ -69,7 +69,8 @@ def read_model_file(model: Path, options: QuantizeOptions) -> ModelFile:
     if len(graph.inputs) != 1 or len(graph.shapes[graph.inputs[0].name]) != 3:
         shapes = {node.name: graph.shapes[node.name] for node in graph.inputs}
         raise ModelError(f"{model} does not read one image: its inputs are {shapes}.", fix="Give an image classifier.")
-    return ModelFile(model, graph, prepare(graph), _preprocessing(graph, options), graph.notes)
+    preprocessing = preprocessing_of(graph, options.preprocess, options.resize)
+    return ModelFile(model, graph, prepare(graph), preprocessing, graph.notes)
 
 
 def calibration_images(calib: str | Path, options: QuantizeOptions, count: int | None = None) -> Dataset:
@@ -123,12 +124,13 @@ def data_warnings(dataset: Dataset) -> list[str]:
     return [*dataset.warnings, f"{len(unreadable)} of {len(dataset)} images were left out: {shown}."]
 
 
-def _preprocessing(graph: Graph, options: QuantizeOptions) -> Preprocessing:
+def preprocessing_of(graph: Graph, scale: Scale | None, resize: Resize) -> Preprocessing:
+    """Of the images that a network reads; without a scale that of its own layer if it has one, else ``xception``."""
     height, width, channels = graph.shapes[graph.inputs[0].name]
     first = graph.consumers[graph.inputs[0].name]
     own = bool(first) and all(isinstance(node.op, Affine) for node in first)
-    scale: Scale = options.preprocess or ("none" if own else "xception")
-    return Preprocessing(size=(height, width), channels=channels, scale=scale, resize=options.resize)
+    scale = scale or ("none" if own else "xception")
+    return Preprocessing(size=(height, width), channels=channels, scale=scale, resize=resize)
 
 
 def _labels(graph: Graph, dataset: Dataset) -> dict[str, int] | None:

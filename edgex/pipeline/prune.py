@@ -6,19 +6,18 @@ from pathlib import Path
 
 from edgex.bench import Ratio
 from edgex.dataset import Dataset
-from edgex.errors import OutputError, UsageError
-from edgex.graph.keras_record import read_record
 from edgex.json_record import to_document
 from edgex.manifest import artifact_record
-from edgex.output import locked, real_path, replace_files
+from edgex.output import locked, replace_files
 from edgex.pipeline.artifacts import deflated_bytes
 from edgex.pipeline.calibration import ModelFile, Progress, data_warnings, read_model_file
 from edgex.pipeline.latency import stopwatch
 from edgex.pipeline.options import QuantizeOptions
+from edgex.pipeline.origin import refuse_to_replace
 from edgex.pipeline.pruning import Pruned, check_prunable, has_zeros, prune_model
 from edgex.pipeline.stages import unfinished
 from edgex.pipeline.training import training_images
-from edgex.prune.record import PRUNING_SCHEMA, PruningRecord, parsed_record
+from edgex.prune.record import PRUNING_SCHEMA, PruningRecord
 from edgex.records import Artifact, ArtifactKind
 from edgex.runtime import physical_cores
 from edgex.target import TargetProfile
@@ -68,7 +67,7 @@ def prune(
         EdgexError: as the stages raise it. UsageError if the target gains nothing by the method.
     """
     assert options.prune is not None
-    _refuse_to_replace(output, model)
+    refuse_to_replace(output, PruningRecord, "prune", model)
     with locked(output), unfinished(output) as folder, replace_files([output]) as (work,):
         source = read_model_file(model, options)
         check_prunable(source, target, options.prune)
@@ -100,27 +99,3 @@ def _bought(
             ratios.append(watch.ratio(pruned.graph, kind))
         progress("time", len(ratios), len(ratios))
         return ratios
-
-
-def _refuse_to_replace(output: Path, model: Path) -> None:
-    """Refuse to write over anything but what edgex pruned.
-
-    Raises:
-        UsageError: it is the model itself. OutputError: it is another file, or has no place.
-    """
-    fix = "Choose another file with -o."
-    if output.suffix != ".keras":
-        raise UsageError(f"{output} has not the name of a .keras file.", fix=fix)
-    if real_path(output) == real_path(model):
-        raise UsageError(f"{output} is the model that is to be pruned.", fix=fix)
-    if not output.parent.is_dir():
-        raise OutputError(f"{output} cannot be written: its folder does not exist.", fix="Make it first.")
-    if output.is_dir() or (output.exists() and not _is_pruned(output)):
-        raise OutputError(f"{output} exists, and edgex prune did not write it.", fix=fix)
-
-
-def _is_pruned(file: Path) -> bool:
-    try:
-        return parsed_record(read_record(file), file) is not None
-    except Exception:  # noqa: BLE001  whatever is wrong with it, edgex did not write it so
-        return False

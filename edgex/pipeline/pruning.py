@@ -8,7 +8,6 @@ from pathlib import Path
 from edgex.dataset import Dataset
 from edgex.errors import EdgexError
 from edgex.graph.ir import Graph
-from edgex.graph.keras_record import read_record
 from edgex.graph.passes.simplify import drop_identities, split_separable
 from edgex.graph.read import read_model
 from edgex.inspection import inspect_graph
@@ -18,16 +17,17 @@ from edgex.output import replace_files
 from edgex.pipeline.calibration import ModelFile, Progress
 from edgex.pipeline.latency import sparsity_for, stopwatch
 from edgex.pipeline.options import PruneOptions, QuantizeOptions
+from edgex.pipeline.origin import origin_of
 from edgex.pipeline.stages import digest, key_of
 from edgex.pipeline.training import TRAINING_LIBRARIES
 from edgex.prune.allotment import choose
 from edgex.prune.channels import Coupling, couple, remove
 from edgex.prune.importance import Importance, batch_norm_scale, gate_tensors, taylor, weight_norm
 from edgex.prune.methods import FALLBACK_MULTIPLE, refuse_what_buys_nothing, sparsity_of
-from edgex.prune.record import PRUNING_SCHEMA, PruningRecord, parsed_record
+from edgex.prune.record import PRUNING_SCHEMA, PruningRecord
 from edgex.runtime import physical_cores
 from edgex.target import TargetProfile
-from edgex.train.batches import Batches
+from edgex.train.batches import Batches, what_is_taught
 from edgex.train.gates import gate_gradients
 from edgex.train.loop import TrainResult, train
 from edgex.train.sparsity import Sparsity
@@ -156,7 +156,7 @@ class _Job:
     def record(self, result: TrainResult, sparsity: float) -> PruningRecord:
         before, after = inspect_graph(self.form), inspect_graph(result.graph)
         kernels = [node.params["kernel"] for node in result.graph.nodes if "kernel" in node.params]
-        earlier = record_of(self.source.path)
+        earlier = origin_of(self.source.path)
         seen = {content for content in self.dataset.content_hashes if content}.union(earlier.images if earlier else ())
         return PruningRecord(
             key=self.key,
@@ -256,12 +256,13 @@ def _ranked(job: _Job, graph: Graph) -> tuple[Coupling, Importance]:
     if job.options.importance == "batch-norm":
         return coupling, batch_norm_scale(graph, coupling)
     few = job.dataset.sample(IMAGES_FOR_IMPORTANCE, job.options.train.seed)
+    labelled, answers = what_is_taught(graph, few)
     gradients = gate_gradients(
         graph,
         gate_tensors(graph, coupling),
-        Batches(few, job.source.preprocessing, job.options.train.batch, workers=job.threads),
+        Batches(few, job.source.preprocessing, job.options.train.batch, workers=job.threads, answers=answers),
         job.source.graph,
-        labelled=job.dataset.labels is not None,
+        labelled=labelled,
         threads=job.threads,
         progress=job.progress,
     )
@@ -274,7 +275,8 @@ def _cut(graph: Graph, coupling: Coupling, importance: Importance, share: float,
 
 def record_of(model: Path) -> PruningRecord | None:
     """How a model file says that it was pruned."""
-    return parsed_record(read_record(model), model) if model.suffix == ".keras" else None
+    origin = origin_of(model)
+    return origin if isinstance(origin, PruningRecord) else None
 
 
 def has_zeros(record: PruningRecord | None) -> bool:

@@ -8,13 +8,11 @@ from typing import Any
 from edgex.dataset import Dataset
 from edgex.errors import UsageError
 from edgex.graph.passes import prepare
-from edgex.json_record import to_json
 from edgex.lint.weight_storage import unpacked_warning
 from edgex.manifest import file_record, write_manifest
 from edgex.output import replace_directory
 from edgex.pipeline.artifacts import (
     PLAN_NAME,
-    PRUNING_NAME,
     TRAINING_NAME,
     ArtifactWriter,
     WrittenDirectory,
@@ -25,11 +23,12 @@ from edgex.pipeline.artifacts import (
 )
 from edgex.pipeline.calibration import Calibrated, ModelFile, Progress, calibrate, read_model_file
 from edgex.pipeline.options import QuantizeOptions
-from edgex.pipeline.pruning import check_prunable, has_zeros, prune_model, record_of
+from edgex.pipeline.origin import origin_of, write_origin
+from edgex.pipeline.pruning import check_prunable, has_zeros, prune_model
 from edgex.pipeline.stages import unfinished
 from edgex.pipeline.training import TRAINING_LIBRARIES, train_calibrated, training_images
 from edgex.plan import QuantizationPlan
-from edgex.prune.record import PRUNING_SCHEMA
+from edgex.prune.record import PruningRecord
 from edgex.records import Artifact
 from edgex.runtime import physical_cores
 from edgex.target import TargetProfile
@@ -113,7 +112,8 @@ def quantize_whole(
         if options.prune is not None:
             check_prunable(given, target, options.prune)
         to_train_on = training_images(given, train, options) if trains and train is not None else None
-        source, record = given, record_of(model)
+        origin = origin_of(model)
+        source, record = given, origin if isinstance(origin, PruningRecord) else None
         if options.prune is not None and to_train_on is not None:
             pruned = prune_model(given, to_train_on, target, options, folder, progress)
             source, record = replace(given, graph=prepare(pruned.graph)), pruned.record
@@ -140,8 +140,7 @@ def quantize_whole(
             )
             calibrated, history = trained.calibrated, trained.result.history
             (work / TRAINING_NAME).write_text(trained.record, encoding="utf-8")
-        if record is not None:
-            (work / PRUNING_NAME).write_text(to_json(PRUNING_SCHEMA, record), encoding="utf-8")
+        write_origin(work, origin, record)
         plan = calibrated.plan
         (work / PLAN_NAME).write_text(plan.to_json(), encoding="utf-8")
         for kind in [kind for kind in kinds if kind.precision == "int8"]:
@@ -196,6 +195,7 @@ def export(
             artifacts.append(writer.float(kind, source.graph))
         progress("write", len(kinds), len(kinds))
         lint(artifacts, target, ())
+        write_origin(work, origin_of(model))
         manifest = write_manifest(
             work,
             artifacts=artifacts,

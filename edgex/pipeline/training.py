@@ -14,6 +14,7 @@ from edgex.pipeline.calibration import Calibrated, ModelFile, Progress, data_war
 from edgex.pipeline.options import QuantizeOptions
 from edgex.pipeline.stages import digest, key_of
 from edgex.runtime import physical_cores
+from edgex.train.batches import what_is_taught
 from edgex.train.loop import TrainOptions, TrainResult, train
 from edgex.train.network import require_tensorflow
 
@@ -97,7 +98,8 @@ def training_images(model: ModelFile, images: str | Path, options: QuantizeOptio
     require_tensorflow()
     dataset = open_dataset(images, role="training", max_bad=options.max_bad)
     (*_, classes), labels = model.graph.shapes[model.graph.outputs[0]], len(dataset.class_names)
-    if dataset.labels is not None and classes != labels:
+    fitting = labels <= classes if dataset.counted else labels == classes
+    if what_is_taught(model.graph, dataset).labelled and not fitting:
         raise UsageError(
             f"{model.path} knows {classes} classes, and {dataset.source.path} has labels for {labels}.",
             fix="Give images of the classes that the model was trained on, or images without labels.",

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from edgex.compile import Compiled
     from edgex.demo.run import DemoReport
     from edgex.doctor import Diagnosis
+    from edgex.evaluate import MapResult
+    from edgex.graph.separable import Separable
     from edgex.inspection import Inspection
     from edgex.lint import Finding
     from edgex.manifest import Problem
@@ -50,9 +52,31 @@ def pruning_document(record: "PruningRecord") -> dict[str, Any]:
 
 
 def eval_document(evaluation: "Evaluation") -> dict[str, Any]:
+    from edgex.evaluate import MapResult
+
     keys = ("path", "runtime", "images", "top1", "top5", "low", "high", "output")
-    results = [{key: getattr(result, key) for key in keys} for result in evaluation.results]
+    results = [
+        _map_document(result) if isinstance(result, MapResult) else {key: getattr(result, key) for key in keys}
+        for result in evaluation.results
+    ]
     return {"results": results, "warnings": list(evaluation.warnings)}
+
+
+def _map_document(result: "MapResult") -> dict[str, Any]:
+    (miou_low, miou_high), (accuracy_low, accuracy_high) = result.miou_interval, result.pixel_accuracy_interval
+    return {
+        "path": result.path,
+        "runtime": result.runtime,
+        "images": result.images,
+        "miou": result.miou,
+        "miou_low": miou_low,
+        "miou_high": miou_high,
+        "pixel_accuracy": result.pixel_accuracy,
+        "pixel_accuracy_low": accuracy_low,
+        "pixel_accuracy_high": accuracy_high,
+        "output": result.output,
+        "classes": [{"name": name, "iou": share} for name, share in result.classes],
+    }
 
 
 def bench_document(report: "BenchReport", operations: "OperationReport | None" = None) -> dict[str, Any]:
@@ -128,11 +152,16 @@ def inspect_document(inspection: "Inspection") -> dict[str, Any]:
             "shape": list(layer.shape),
             "parameters": layer.parameters,
             "macs": layer.macs,
+            **({} if layer.separable is None else {"separable": _separable_document(layer.separable)}),
         }
         for layer in inspection.layers
     ]
-    keys = ("parameters", "trainable_parameters", "macs", "bytes", "largest_tensor")
+    keys = ("parameters", "trainable_parameters", "macs", "regular_macs", "bytes", "largest_tensor")
     return {**{key: getattr(inspection, key) for key in keys}, "layers": layers}
+
+
+def _separable_document(separable: "Separable") -> dict[str, Any]:
+    return {**asdict(separable), "ratio": separable.ratio}
 
 
 def doctor_document(diagnosis: "Diagnosis") -> dict[str, Any]:

@@ -35,7 +35,7 @@ def _drop(judgement: "Judgement") -> dict[str, Any] | None:
     comparison = judgement.comparison
     if comparison is None:
         return None
-    counts = {"images": comparison.images, "discordant": comparison.paired.discordant}
+    counts = {"images": comparison.images, "discordant": comparison.discordant}
     return {**comparison.drop.model_dump(), **counts}
 
 

@@ -1,4 +1,4 @@
-"""Latencies as a picture in the terminal: a histogram for each file, on one logarithmic axis."""
+"""Latencies as a picture in the terminal: a histogram for each file on one logarithmic axis, or bars from zero."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 BARS = " ▁▂▃▄▅▆▇█"
 COLUMNS = 60
+FEWEST_COLUMNS = 12
+"""For which a bar is drawn."""
+EIGHTHS = 8
+PARTS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
+"""The end of a bar, by eighths of a column."""
 SHOWN = (0.5, 98)
 """Percentiles of the slowest and fastest file between which the axis lies; the few runs beyond it are left out."""
 
@@ -35,3 +40,23 @@ def _bars(samples: NDArray[np.float64], edges: NDArray[np.float64]) -> str:
     # Whatever was measured shows, be it one run in thousands
     levels = np.ceil(counts / max(counts.max(), 1) * (len(BARS) - 1)).astype(int)
     return "".join(BARS[level] for level in levels)
+
+
+def bars(labels: Sequence[str], values: Sequence[float], unit: str, width: int) -> str:
+    """Lines of text with a bar each, from zero; nothing where ``width`` columns are too few for that."""
+    shown = [f"{milliseconds(value)} {unit}" for value in values]
+    space = width - max(map(len, labels), default=0) - max(map(len, shown), default=0) - 2
+    if space < FEWEST_COLUMNS or not values:
+        return ""
+    scale = min(space, COLUMNS) * EIGHTHS / max(values)
+    wide = max(map(len, labels))
+    lines = (
+        f"{label:<{wide}} {_bar(value * scale)} {text}"
+        for label, value, text in zip(labels, values, shown, strict=True)
+    )
+    return "\n".join(lines)
+
+
+def _bar(eighths: float) -> str:
+    whole, rest = divmod(round(eighths), EIGHTHS)
+    return "█" * whole + PARTS[rest]

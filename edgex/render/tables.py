@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from edgex.compile import Compiled
     from edgex.demo.run import DemoReport
     from edgex.doctor import Diagnosis
-    from edgex.evaluate import EvalResult
     from edgex.inspection import Inspection
     from edgex.lint import Finding
     from edgex.manifest import Problem
@@ -46,30 +45,8 @@ def show_written(written: "WrittenDirectory") -> None:
     out().print(f"in {written.directory}, linted against its target")
 
 
-def show_eval(results: Sequence["EvalResult"]) -> None:
-    from edgex.evaluate import agreement
-
-    reference = next((result for result in results if ".fp32." in result.path.name), None)
-    title, names = _file_names([result.path for result in results])
-    columns = [title, "runtime", "images", "top-1 %", "95 % interval", "top-5 %"]
-    table = new_table(*columns, *(["agrees with fp32 %"] if reference else []))
-    for result in results:
-        row = [
-            names[result.path],
-            result.runtime,
-            f"{result.images:,}",
-            percent(result.top1),
-            f"{percent(result.low)} – {percent(result.high)}",
-            percent(result.top5),
-        ]
-        if reference:
-            row.append("" if result is reference else percent(agreement(result, reference)))
-        table.add_row(*row)
-    out().print(table)
-
-
 def show_bench(report: "BenchReport") -> None:
-    title, names = _file_names([result.path for result in report.results])
+    title, names = file_names([result.path for result in report.results])
     table = new_table(title, "runtime", "init", "first", "runs", "median", "±", "p90", "p99")
     for result in report.results:
         table.add_row(
@@ -156,7 +133,7 @@ def _sums(operations: Sequence["Operation"]) -> tuple[str, str]:
 
 def show_compiled(compiled: "Compiled") -> None:
     if compiled.files:
-        title, names = _file_names([file.path for file in compiled.files])
+        title, names = file_names([file.path for file in compiled.files])
         table = new_table(title, "runtime", "size", "init ms", "plain", "median ms", "plain", "ratio", "95 % interval")
         for file in compiled.files:
             made, plain = file.ratio.a, file.ratio.b
@@ -178,16 +155,31 @@ def show_compiled(compiled: "Compiled") -> None:
 
 
 def show_inspection(inspection: "Inspection") -> None:
-    table = new_table("layer", "operation", "output", "parameters", "MACs")
+    separable = inspection.separable
+    table = new_table("layer", "operation", "output", "parameters", "MACs", *(["K²CC′", "ratio"] if separable else []))
     for layer in inspection.layers:
         shape = "×".join(map(str, layer.shape))
-        table.add_row(layer.name, layer.op, shape, f"{layer.parameters:,}", f"{layer.macs:,}")
+        found = layer.separable
+        beside = [] if found is None else [f"{found.regular_macs:,}", f"{found.ratio:.2f}×"]
+        table.add_row(layer.name, layer.op, shape, f"{layer.parameters:,}", f"{layer.macs:,}", *beside)
     out().print(table)
     out().print(
         f"{inspection.parameters:,} parameters ({inspection.trainable_parameters:,} trainable), "
         f"{prefixed(inspection.macs)}MAC an image, {size(inspection.bytes)} in float32, "
         f"largest activation {size(4 * inspection.largest_tensor)}"
     )
+    if separable:
+        macs = sum(each.macs for each in separable)
+        regular = sum(each.regular_macs for each in separable)
+        out().print(
+            "K²CC′ is what a regular convolution K×K from C to C′ channels would take in place of a separable one's "
+            "K²C + CC′; of a depthwise and a pointwise layer, both together, it stands in the row of the second."
+        )
+        out().print(
+            f"Without separable convolutions: {prefixed(inspection.regular_macs)}MAC, "
+            f"{inspection.regular_macs / inspection.macs:.2f}× as many. The {len(separable)} here take "
+            f"{prefixed(macs)}MAC, where regular ones would take {prefixed(regular)}MAC, {regular / macs:.2f}×."
+        )
 
 
 def show_diagnosis(diagnosis: "Diagnosis") -> None:
@@ -291,7 +283,7 @@ def show_demo(report: "DemoReport") -> None:
     )
 
 
-def _file_names(paths: Iterable[Path]) -> tuple[str, dict[Path, str]]:
+def file_names(paths: Iterable[Path]) -> tuple[str, dict[Path, str]]:
     """The heading of a column of files, and what it calls each: no more of the path than tells them apart."""
     paths = list(dict.fromkeys(paths))
     names = [path.name for path in paths]

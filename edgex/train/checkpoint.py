@@ -24,13 +24,16 @@ class History:
 
     Attributes:
         losses: on the held-out images: before training, and after each epoch.
-        accuracies: top-1 there, as fractions; agreement with the float model where there are no labels.
+        accuracies: top-1 there, or the share of pixels, as fractions; agreement with the float model where there are no
+            labels.
         earliest: epoch that can be the best: a network that is pruned as it trains is not what it is to be before.
+        measure: what the accuracies are called.
     """
 
     losses: tuple[float, ...] = ()
     accuracies: tuple[float, ...] = ()
     earliest: int = 0
+    measure: str = "top-1"
 
     def with_epoch(self, loss: float, accuracy: float) -> "History":
         return replace(self, losses=(*self.losses, loss), accuracies=(*self.accuracies, accuracy))
@@ -59,8 +62,8 @@ class History:
         before, after = (f"{value:.4f}" for value in (self.losses[0], self.losses[self.best]))
         first, last = (f"{100 * value:.1f}" for value in (self.accuracies[0], self.accuracies[self.best]))
         return (
-            f"the loss on the images held out went from {before} to {after}, top-1 there from {first} to {last} %; "
-            f"best after {self.best} of {len(self.losses) - 1} epochs."
+            f"the loss on the images held out went from {before} to {after}, {self.measure} there from {first} to "
+            f"{last} %; best after {self.best} of {len(self.losses) - 1} epochs."
         )
 
 
@@ -96,8 +99,8 @@ def load_checkpoint(file: Path, key: str) -> Checkpoint | None:
         about = json.loads(str(arrays["about"]))
         if about["key"] != key:
             return None
-        losses, accuracies, earliest = (about["history"][name] for name in ("losses", "accuracies", "earliest"))
-        history = History(tuple(losses), tuple(accuracies), earliest)
+        said = about["history"]
+        history = History(tuple(said["losses"]), tuple(said["accuracies"]), said["earliest"], said["measure"])
         state, best = (_numbered(arrays, kind, about[kind]) for kind in ("state", "best"))
         return Checkpoint(key, about["step"], history, state, best)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):  # it only saves time

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edgex.graph.ir import Array, AveragePool2D, DepthwiseConv2D, Graph
+from edgex.graph.ir import Array, AveragePool2D, DepthwiseConv2D, Graph, Op, Resize
 from edgex.plan import SMALLEST_SCALE, TIED_OPS, QuantizationPlan, Range, Scheme, WeightBits, weight_levels
 from edgex.quantize.observers import ODD_FACTOR
 from edgex.train.network import ATTRIBUTES, CUSTOM_FUNCTIONS, layer_name
@@ -221,10 +221,14 @@ def _on_their_inputs_grid(graph: Graph, plan: QuantizationPlan) -> set[str]:
         node.name
         for node in graph.nodes
         if isinstance(node.op, TIED_OPS)
-        and not isinstance(node.op, AveragePool2D)
+        and not _averages(node.op)
         and len(node.inputs) == 1
         and plan.is_int8(node.name)
     }
+
+
+def _averages(op: Op) -> bool:
+    return isinstance(op, AveragePool2D) or (isinstance(op, Resize) and op.method == "bilinear")
 
 
 def quantize_network(model: "tf_keras.Model", graph: Graph, plan: QuantizationPlan) -> "tf_keras.Model":

@@ -12,8 +12,8 @@ import numpy as np
 from edgex.graph.ir import Array, Graph
 from edgex.train.batches import Batch, Batches
 from edgex.train.loop import Progress
+from edgex.train.losses import cross_entropy, divergence
 from edgex.train.network import configure_tensorflow, keras_model, layer_name, logits_graph, require_tensorflow
-from edgex.train.student import divergence
 
 MOST_IMAGES = 16
 """Whose activations are in memory at once."""
@@ -38,7 +38,8 @@ def gate_gradients(
     Batch norm normalizes by its running statistics, so that no image has a part in another's loss.
 
     Args:
-        graph: as :func:`edgex.train.network.keras_model` takes it; ends at the logits, or in their softmax.
+        graph: as :func:`edgex.train.network.keras_model` takes it; ends at the logits, or in their softmax, of an image
+            or of each of its pixels.
         tensors: names of some of its tensors, with channels on the last axis.
         batches: images.
         teacher: the float network; may be ``graph``.
@@ -64,18 +65,19 @@ def gate_gradients(
 
     def of_gates(images: Any, labels: Any) -> list[Any]:
         taught = tf.nn.log_softmax(adviser(images, training=False))
-        truth = labels if labelled else tf.argmax(taught, axis=1)
+        truth = labels if labelled else tf.argmax(taught, axis=-1)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             *activations, logits = network(images, training=False)
-            losses = divergence(taught, logits) + tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
+            losses = divergence(taught, logits) + cross_entropy(truth, logits)
         gradients = tape.gradient(losses, activations, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return [
             tf.reduce_sum(gradient * activation, axis=list(range(1, activation.shape.rank - 1)))
             for gradient, activation in zip(gradients, activations, strict=True)
         ]
 
-    signature = (tf.TensorSpec((None, *model.input_shape[1:])), tf.TensorSpec((None,), tf.int64))
+    pixels = model.output_shape[1:-1] if labelled else ()
+    signature = (tf.TensorSpec((None, *model.input_shape[1:])), tf.TensorSpec((None, *pixels), tf.int64))
     compiled = tf.function(of_gates, signature, autograph=False)
     found: list[list[Array]] = [[] for _ in tensors]
     for done, batch in enumerate(batches):

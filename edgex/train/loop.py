@@ -1,8 +1,12 @@
-"""The training loop: distillation from the float model, early stop, checkpoints, the same weights for the same seed.
+"""The training loop: checkpoints, the best epoch, the same weights for the same seed.
 
 A quantized or pruned network is trained to answer as the float one does (Hinton et al. 2015, arXiv:1503.02531), which
 needs no labels; where there are labels they count as much. The float network itself may be trained the same way, as a
 control: what it gains is due to the data and the steps, and not to quantization or pruning.
+
+By a recipe a network is trained from labels alone. Such training may begin at random weights, and is not the short
+touch at the end that the others are: its rate falls as its recipe says, so a loss that rises for an epoch or two is no
+reason to stop; and nothing is frozen, since weights that still move far need batches to normalize by.
 """
 
 import signal
@@ -10,17 +14,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgex.dataset import Dataset
 from edgex.graph.ir import Graph
 from edgex.plan import QuantizationPlan
 from edgex.preprocess import Preprocessing
-from edgex.train.batches import Augment, Batches, hold_out
+from edgex.train.batches import Augment, Batches, hold_out, what_is_taught
 from edgex.train.checkpoint import Checkpoint, History, load_checkpoint
 from edgex.train.fake_quant import learned_plan, read_weights
+from edgex.train.head import pixels_of
+from edgex.train.logs import opened_log
 from edgex.train.network import logits_graph, require_tensorflow, trained_graph
+from edgex.train.recipes import Recipe, Run
 from edgex.train.sparsity import Sparsity
 from edgex.train.student import Student
 
@@ -54,9 +61,10 @@ class TrainOptions:
     Attributes:
         epochs: passes over the images at most.
         batch: images in a step, over all devices.
-        learning_rate: at the start of its cosine; None for one by the bits of a weight, or for float.
+        learning_rate: at the start of its cosine; None for one by the bits of a weight, or for float. Of a recipe the
+            highest; None for its own.
         augment: see :class:`edgex.train.batches.Batches`.
-        seed: of the order of images, of augmentation, and of what is held out.
+        seed: of the order of images, of augmentation, of dropout, and of what is held out.
     """
 
     epochs: int = 2
@@ -101,8 +109,10 @@ def train(
     progress: Progress = lambda _what, _done, _total: None,
     sparsity: Sparsity | None = None,
     keep_zeros: bool = False,
+    recipe: Recipe | None = None,
+    logs: Path | None = None,
 ) -> TrainResult:
-    """Train a graph as the plan quantizes it; without a plan in float, as it is or pruning it.
+    """Train a graph as the plan quantizes it; without a plan in float, as it is or pruning it, or by a recipe.
 
     The same arguments give the same bits, on one kind of CPU with as many threads; interrupted in between or not.
 
@@ -113,7 +123,8 @@ def train(
         dataset: images; without labels the float network alone is the teacher.
         preprocessing: what each image goes through.
         options: see there.
-        teacher: the float network to answer as; None for ``graph`` itself, where its weights are still float.
+        teacher: the float network to answer as; None for ``graph`` itself, where its weights are still float, and for
+            labels alone with a recipe.
         checkpoint: file to go on from, and to keep the state in; the caller removes it when all is done.
         key: of this run; a checkpoint of another is begun anew.
         threads: that train.
@@ -121,31 +132,38 @@ def train(
         sparsity: what to prune meanwhile; weights of an epoch before masks have settled are never the best.
         keep_zeros: whether the zeros of kernels that were pruned before stay; see
             :data:`edgex.train.student.LEAST_ZEROS`.
+        recipe: how to train from labels; not together with a plan or a sparsity.
+        logs: a folder for what TensorBoard shows.
 
     Raises:
         RuntimeMissingError: the train extra is not installed.
         ModelError: a node cannot be trained.
+        ValueError: a recipe and no labels, or a recipe and something else to train for.
         UsageError: there are fewer images than a batch. DataError: too many images cannot be read.
         KeyboardInterrupt: after the checkpoint is written.
     """
     require_tensorflow()
     train_images, held_out = hold_out(dataset, options.seed, options.batch)
-    batches = Batches(train_images, preprocessing, options.batch, options.augment, options.seed, threads)
-    total = options.epochs * batches.per_epoch
-    labelled = dataset.labels is not None
+    labelled, answers = what_is_taught(graph, dataset)
+    batches = Batches(train_images, preprocessing, options.batch, options.augment, options.seed, threads, answers)
+    run = Run(options.epochs * batches.per_epoch, batches.per_epoch, options.batch)
+    total = run.steps
+    if recipe is not None and options.learning_rate is not None:
+        recipe = replace(recipe, learning_rate=options.learning_rate)
     rate = _learning_rate(plan) if options.learning_rate is None else options.learning_rate
-    answers = logits_graph(teacher or graph)
+    adviser = teacher if recipe is not None else teacher or graph
     student = Student(
         logits_graph(graph),
         plan,
-        answers,
-        (rate, total),
+        None if adviser is None else logits_graph(adviser),
+        (rate, total) if recipe is None else recipe,
         labelled=labelled,
         threads=threads,
         sparsity=sparsity,
         keep_zeros=keep_zeros,
+        seed=options.seed,
     )
-    judge = Batches(held_out, preprocessing, options.batch, workers=threads)
+    judge = Batches(held_out, preprocessing, options.batch, workers=threads, answers=answers)
 
     def judged() -> tuple[float, float]:
         return student.evaluate(judge)
@@ -156,22 +174,31 @@ def train(
         state = found
     else:
         settled = 0 if sparsity is None else sparsity.settled_after(total)
-        before = History(earliest=-(-settled // batches.per_epoch)).with_epoch(*judged())
+        measure = "top-1" if pixels_of(graph) is None else "pixel accuracy"
+        before = History(earliest=-(-settled // batches.per_epoch), measure=measure).with_epoch(*judged())
         state = Checkpoint(key, 0, before, student.state, student.weights)
     resumed = step = state.step
     history, best = state.history, state.best
     saved = time.monotonic()
-    with _asked_to_stop() as asked:
+    with opened_log(logs) as log, _asked_to_stop() as asked:
+        if step == 0:
+            log.held_out(0, history)
         for batch in batches.from_step(step, total):
-            if history.stale(PATIENCE):
+            if recipe is None and history.stale(PATIENCE):
                 break
             epoch = step // batches.per_epoch + 1
             progress(_headline(epoch, options.epochs, history, labelled), step, total)
+            if recipe is not None:
+                rate = recipe.rate(step, run)
+                student.set_learning_rate(rate)
             if len(batch.images):
-                student.step(batch, follow=step < FROZEN_FROM * total)
+                loss = student.step(batch, follow=recipe is not None or step < FROZEN_FROM * total)
+                if recipe is not None:
+                    log.step(step, loss, rate)
             step += 1
             if step % batches.per_epoch == 0:
                 history = history.with_epoch(*judged())
+                log.held_out(step, history)
                 if history.best == epoch:
                     best = student.weights
             elif not asked.is_set() and time.monotonic() - saved < CHECKPOINT_SECONDS:
@@ -192,7 +219,7 @@ def _learning_rate(plan: QuantizationPlan | None) -> float:
 
 
 def _headline(epoch: int, epochs: int, history: History, labelled: bool) -> str:
-    what = "top-1" if labelled else "agreement"
+    what = history.measure if labelled else "agreement"
     return f"epoch {epoch} of {epochs}, held out: loss {history.losses[-1]:.4f}, {what} {history.accuracies[-1]:.1%}"
 
 

@@ -42,6 +42,7 @@ from edgex.graph.ir import (
     Resize,
     Softmax,
 )
+from edgex.train.grouped import grouped_layer
 
 if TYPE_CHECKING:
     import tf_keras
@@ -169,7 +170,8 @@ def _apply(node: Node, x: Any, use_bias: bool) -> Any:
         case Conv2D(strides, padding, dilation, groups):
             *size, _, filters = node.params["kernel"].shape
             x, own = _padded(name, x, padding)
-            return layers.Conv2D(
+            layer = layers.Conv2D if groups == 1 else grouped_layer()
+            return layer(
                 filters, size, strides, own, dilation_rate=dilation, groups=groups, use_bias=use_bias, name=name
             )(x)
         case DepthwiseConv2D(strides, padding, dilation):

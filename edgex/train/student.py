@@ -1,7 +1,7 @@
-"""A network that is trained to answer as its float teacher does, on all devices that there are.
+"""A network that is trained to answer as its float teacher does, or as labels say, on all devices that there are.
 
-The loss is the divergence of the student's answer from the teacher's (Hinton et al. 2015, arXiv:1503.02531), and where
-there are labels the cross-entropy besides.
+The loss is the divergence of the student's answer from the teacher's (Hinton et al. 2015, arXiv:1503.02531), where
+there is one, and where there are labels the cross-entropy besides. Of an answer for each pixel it is their mean.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,15 +17,22 @@ from edgex.plan import QuantizationPlan
 from edgex.train.batches import Batch
 from edgex.train.checkpoint import Arrays
 from edgex.train.fake_quant import quantize_network, weight_variables
-from edgex.train.network import configure_tensorflow, keras_model
+from edgex.train.head import head
+from edgex.train.losses import counts, cross_entropy, divergence
+from edgex.train.network import configure_tensorflow, keras_model, layer_name
+from edgex.train.optimizers import coupled_decay, make_optimizer
+from edgex.train.recipes import Recipe
 from edgex.train.sparsity import Sparsity, masked_kernels, sparse_network
 
 LEAST_ZEROS = 0.1
 """Share of a kernel's weights that are zero, from which on it counts as pruned."""
 
+MOST_REPLICAS = 1 << 16
+"""Of a model, so that each has a number of its own at each step."""
+
 
 class Student:
-    """A model, its teacher, and its optimizer.
+    """A model, its optimizer, and its teacher if it has one.
 
     Attributes:
         model: the ``tf_keras`` model that is trained; it gives logits.
@@ -35,8 +42,8 @@ class Student:
         self,
         graph: Graph,
         plan: QuantizationPlan | None,
-        teacher: Graph,
-        schedule: tuple[float, int],
+        teacher: Graph | None,
+        schedule: tuple[float, int] | Recipe,
         *,
         labelled: bool,
         threads: int,
@@ -44,29 +51,37 @@ class Student:
         half_precision: bool | None = None,
         sparsity: Sparsity | None = None,
         keep_zeros: bool = False,
+        seed: int = 0,
     ) -> None:
         """Build it.
 
         Args:
             graph: as :func:`edgex.train.network.keras_model` takes it, ends at the logits.
             plan: what to quantize of a prepared graph; None trains in float, and no layer gains a bias.
-            teacher: likewise, in float.
-            schedule: learning rate at the start of its cosine, and steps to its end.
+            teacher: likewise, in float; None where labels say all.
+            schedule: learning rate at the start of its cosine, and steps to its end; or a recipe, whose rate
+                :meth:`set_learning_rate` sets before each step.
             labelled: whether labels count.
             threads: of TensorFlow, unless it runs already.
             devices: those to share each batch, as TensorFlow calls them; None for all GPUs, or else the CPU.
             half_precision: whether to compute in float16; None for where there are GPUs. With a sparsity never.
             sparsity: what to prune while training in float.
             keep_zeros: whether the zeros of a kernel that was pruned before stay.
+            seed: of what a dropout leaves out.
 
         Raises:
-            ValueError: both a plan and a sparsity.
+            ValueError: both a plan and a sparsity, one of them and a recipe, or neither teacher nor labels.
         """
         import tensorflow as tf
         import tf_keras
 
         if plan is not None and sparsity is not None:
             raise ValueError("weights are pruned in float, before they are quantized")
+        recipe = schedule if isinstance(schedule, Recipe) else None
+        if recipe is not None and (plan is not None or sparsity is not None):
+            raise ValueError("recipes are for whole networks in float")
+        if teacher is None and not labelled:
+            raise ValueError("neither a teacher nor labels say what to learn")
         configure_tensorflow(threads)
         gpus = tf.config.list_physical_devices("GPU")
         wanted = bool(gpus) if half_precision is None else half_precision
@@ -75,18 +90,26 @@ class Student:
         several = devices is not None or len(gpus) > 1
         self._strategy = _mirrored(devices and tuple(devices)) if several else tf.distribute.get_strategy()
         with self._strategy.scope(), _half_precision(half):
-            self._teacher = keras_model(teacher, biases=False)
+            self._teacher = None if teacher is None else keras_model(teacher, biases=False)
             self.model = keras_model(graph, biases=plan is not None)
             if plan is not None:
                 self.model = quantize_network(self.model, graph, plan)
-            if sparsity is not None:
+            if sparsity is not None and not isinstance(schedule, Recipe):
                 self.model = sparse_network(self.model, graph, sparsity, schedule[1])
-            self._optimizer = tf_keras.optimizers.Adam(tf_keras.optimizers.schedules.CosineDecay(*schedule))
+            kernels = _kernels(self.model, graph)
+            if isinstance(schedule, Recipe):
+                self._optimizer = make_optimizer(schedule, kernels, self.model.trainable_variables)
+            else:
+                self._optimizer = tf_keras.optimizers.Adam(tf_keras.optimizers.schedules.CosineDecay(*schedule))
             if half:
                 self._optimizer = tf_keras.mixed_precision.LossScaleOptimizer(self._optimizer)
             self._optimizer.build(self.model.trainable_variables)
         self._masked = masked_kernels(self.model)
-        self._pruned = _kernels_with_zeros(self.model, graph) if keep_zeros else []
+        self._pruned = [kernel for kernel in kernels if _has_zeros(kernel)] if keep_zeros else []
+        self._decaying = {kernel.ref() for kernel in kernels}
+        self._decay = 0.0 if recipe is None else coupled_decay(recipe)
+        self._smoothing = 0.0 if recipe is None else recipe.label_smoothing
+        self._forward = self.model if recipe is None else self._with_dropout(graph, recipe.dropout, seed)
         self._compiled = {follow: self._on_devices(self._train, follow) for follow in (True, False)}
         self._judge = self._on_devices(self._score, False)
 
@@ -109,22 +132,29 @@ class Student:
         for variable, array in zip(self._variables, state, strict=False):
             variable.assign(array)
 
-    def step(self, batch: Batch, *, follow: bool) -> None:
-        """Take one step.
+    def set_learning_rate(self, rate: float) -> None:
+        """Of the steps from now on, where a recipe trains."""
+        self._optimizer.learning_rate = rate
+
+    def step(self, batch: Batch, *, follow: bool) -> float:
+        """Take one step; returns the loss of the batch before it.
 
         With ``follow`` ranges and the running statistics of batch norm follow what they see, masks of a sparsity move
         when it is their turn, and batch norm normalizes by the batch. Without, they all stay, and batch norm normalizes
         by its running statistics, as it will when it is folded.
         """
-        self._compiled[follow](batch)
+        return float(self._compiled[follow](batch))
 
     def evaluate(self, batches: Iterable[Batch]) -> tuple[float, float]:
-        """Mean loss, and top-1 as a fraction: by labels, or by what the teacher says where there are none."""
-        sums = np.zeros(3)
+        """Mean loss of an image, and the share of images, or of pixels that are not void, that are classified right.
+
+        What is right the labels say, or the teacher where there are none.
+        """
+        sums = np.zeros(4)
         for batch in batches:
             sums += self._judge(batch)
-        loss, right, images = sums
-        return float(loss / images), float(right / images)
+        loss, images, right, counted = sums
+        return float(loss / images), float(right / max(counted, 1))
 
     def _on_devices(self, function: Callable[..., Any], follow: bool) -> Callable[[Batch], NDArray[np.float64]]:
         """``function`` compiled, of a batch that is shared out among the devices; returns the sum of its results."""
@@ -157,41 +187,73 @@ class Student:
 
         return on_batch
 
-    def _losses(self, images: Any, labels: Any, training: bool) -> tuple[Any, Any]:
-        """Loss of each image (n,), and logits (n, classes)."""
+    def _with_dropout(self, graph: Graph, share: float, seed: int) -> Callable[..., Any]:
+        """The model with a dropout before the layer of its logits, which draws anew at each step."""
+        import tensorflow as tf
+        import tf_keras
+
+        if not share:
+            return self.model  # type: ignore[no-any-return]  # tf_keras has no types
+        features = self.model.get_layer(layer_name(head(graph).name)).input
+        before, after = tf_keras.Model(self.model.input, features), tf_keras.Model(features, self.model.output)
+
+        def forward(images: Any, training: bool) -> Any:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            drawn = [tf.cast(seed, tf.int64), self._optimizer.iterations * MOST_REPLICAS + tf.cast(replica, tf.int64)]
+            values = before(images, training=training)
+            kept = tf.nn.experimental.stateless_dropout(values, share, drawn, rng_alg="philox")
+            return after(kept, training=training)
+
+        return forward
+
+    def _losses(self, images: Any, labels: Any, logits: Any, smoothing: float) -> tuple[Any, Any]:
+        """Loss of each image (n,), and log-probabilities of the teacher, if any, of the shape of the logits."""
         import tensorflow as tf
 
+        if self._teacher is None:
+            return cross_entropy(labels, logits, smoothing), None
         taught = tf.nn.log_softmax(tf.cast(self._teacher(images, training=False), tf.float32))
-        logits = tf.cast(self.model(images, training=training), tf.float32)
         losses = divergence(taught, logits)
         if self._labelled:
-            losses += tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        return losses, (taught, logits)
+            losses += cross_entropy(labels, logits, smoothing)
+        return losses, taught
 
     def _train(self, images: Any, labels: Any, count: Any, follow: bool) -> Any:
         import tensorflow as tf
 
+        variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
-            losses, _ = self._losses(images, labels, follow)
+            logits = tf.cast(self._forward(images, training=follow), tf.float32)
+            losses, _ = self._losses(images, labels, logits, self._smoothing)
             loss = tf.reduce_sum(losses) / count  # of all devices, whose gradients are summed
             scaled = self._scaled(loss)
-        gradients = tape.gradient(scaled, self.model.trainable_variables)
+        gradients = self._unscaled(tape.gradient(scaled, variables))
+        if self._decay:
+            share = self._decay / self._strategy.num_replicas_in_sync
+            gradients = [
+                gradient + share * variable if variable.ref() in self._decaying else gradient
+                for gradient, variable in zip(gradients, variables, strict=True)
+            ]
         masks = [
             *self._masked,
             *((kernel, tf.cast(tf.not_equal(kernel, 0.0), tf.float32)) for kernel in self._pruned),
         ]
-        self._optimizer.apply_gradients(zip(self._unscaled(gradients), self.model.trainable_variables, strict=True))
+        self._optimizer.apply_gradients(zip(gradients, variables, strict=True))
         for kernel, mask in masks:
             kernel.assign(kernel * mask)
         return loss
 
     def _score(self, images: Any, labels: Any, _count: Any, _follow: bool) -> Any:
+        """Of all images together: their losses, how many they are, what was classified right, and of how many."""
         import tensorflow as tf
 
-        losses, (taught, logits) = self._losses(images, labels, False)
-        truth = labels if self._labelled else tf.argmax(taught, axis=1)
-        right = tf.cast(tf.argmax(logits, axis=1) == truth, tf.float32)
-        return tf.stack([tf.reduce_sum(losses), tf.reduce_sum(right), tf.cast(tf.shape(losses)[0], tf.float32)])
+        logits = tf.cast(self.model(images, training=False), tf.float32)
+        losses, taught = self._losses(images, labels, logits, 0.0)
+        truth = labels if self._labelled else tf.argmax(taught, axis=-1)
+        counted = counts(truth)
+        right = tf.logical_and(tf.argmax(logits, axis=-1) == truth, counted)
+        sums = [losses, tf.ones_like(losses), tf.cast(right, tf.float32), tf.cast(counted, tf.float32)]
+        return tf.stack([tf.reduce_sum(each) for each in sums])
 
     def _scaled(self, loss: Any) -> Any:
         scale = getattr(self._optimizer, "get_scaled_loss", None)
@@ -210,17 +272,14 @@ def _mirrored(devices: tuple[str, ...] | None) -> Any:
     return tf.distribute.MirroredStrategy(devices)
 
 
-def divergence(taught: Any, logits: Any) -> Any:
-    """Of each answer from the teacher's (n,): log-probabilities and logits (n, classes), by Kullback and Leibler."""
-    import tensorflow as tf
-
-    return tf.reduce_sum(tf.exp(taught) * (taught - tf.nn.log_softmax(logits)), axis=1)
+def _kernels(model: Any, graph: Graph) -> list[Any]:
+    """The variables of all kernels."""
+    return [variables["kernel"] for variables in weight_variables(model, graph).values() if "kernel" in variables]
 
 
-def _kernels_with_zeros(model: Any, graph: Graph) -> list[Any]:
-    """The variables of those of which enough is zero; all others pay nothing."""
-    kernels = [variables["kernel"] for variables in weight_variables(model, graph).values() if "kernel" in variables]
-    return [kernel for kernel in kernels if np.mean(kernel.numpy() == 0) >= LEAST_ZEROS]
+def _has_zeros(kernel: Any) -> bool:
+    """Whether enough of it is zero; all others pay nothing."""
+    return bool(np.mean(kernel.numpy() == 0) >= LEAST_ZEROS)
 
 
 @contextmanager

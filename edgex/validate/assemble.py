@@ -31,20 +31,19 @@ class Measurements:
 
     subjects: Sequence[Subject]
     runtimes: Sequence[str]
-    predictions: Predictions
     peaks: Sequence[int | None]
     timed: BenchReport | None
 
 
-def assemble(measured: Measurements) -> tuple[FileFigures, tuple[ArtifactFigures, ...]]:
+def assemble(measured: Measurements, predictions: Predictions) -> tuple[FileFigures, tuple[ArtifactFigures, ...]]:
     """The figures of the baseline, and those of the artifacts."""
-    baseline, *others = (_file(measured, number) for number in range(len(measured.subjects)))
-    artifacts = (_artifact(measured, figures, number) for number, figures in enumerate(others, start=1))
+    baseline, *others = (_file(measured, predictions, number) for number in range(len(measured.subjects)))
+    artifacts = (_artifact(measured, predictions, figures, number) for number, figures in enumerate(others, start=1))
     return baseline, tuple(artifacts)
 
 
-def _file(measured: Measurements, number: int) -> FileFigures:
-    subject, predictions = measured.subjects[number], measured.predictions
+def _file(measured: Measurements, predictions: Predictions, number: int) -> FileFigures:
+    subject = measured.subjects[number]
     own = predictions.of[subject.name]
     return FileFigures(
         name=subject.name,
@@ -58,12 +57,15 @@ def _file(measured: Measurements, number: int) -> FileFigures:
         hits5=hits_among_best(own, predictions.labels),
         calibration_error=calibration_error(own, predictions.labels),
         peak_bytes=measured.peaks[number],
-        latency=None if measured.timed is None else _latency(measured.timed, number),
+        latency=latency_of(measured, number),
     )
 
 
-def _latency(timed: BenchReport, number: int) -> Latency:
-    result = timed.results[number]
+def latency_of(measured: Measurements, number: int) -> Latency | None:
+    """Of a file; None if it was not measured."""
+    if measured.timed is None:
+        return None
+    result = measured.timed.results[number]
     return Latency(
         threads=result.threads,
         runs=result.runs,
@@ -74,22 +76,23 @@ def _latency(timed: BenchReport, number: int) -> Latency:
     )
 
 
-def _artifact(measured: Measurements, figures: FileFigures, number: int) -> ArtifactFigures:
-    predictions, class_names = measured.predictions, measured.predictions.about.class_names
+def _artifact(measured: Measurements, predictions: Predictions, figures: FileFigures, number: int) -> ArtifactFigures:
+    class_names = predictions.about.class_names
     said = (predictions.of[measured.subjects[0].name].top1, predictions.of[figures.name].top1)
     own = {name: getattr(figures, name) for name in FileFigures.model_fields}
     return ArtifactFigures(
         **own,
         comparison=compare(predictions.labels, *said, class_names),
         snr_db=snr_db(predictions, figures.name),
-        speedup=None if measured.timed is None else _speedup(measured.timed, number),
+        speedup=speedup_of(measured, number),
         confusions=confusions(predictions.labels, *said, class_names),
     )
 
 
-def _speedup(timed: BenchReport, number: int) -> Speedup | None:
-    """None on a noisy machine, which can claim none."""
-    if timed.noisy:
+def speedup_of(measured: Measurements, number: int) -> Speedup | None:
+    """Over the baseline; None if it was not measured, or on a noisy machine, which can claim none."""
+    timed = measured.timed
+    if timed is None or timed.noisy:
         return None
     baseline, artifact = timed.results[0], timed.results[number]
     ratio = next(ratio for ratio in timed.ratios if ratio.a is baseline and ratio.b is artifact)

@@ -4,22 +4,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from edgex.dataset import Dataset
 from edgex.errors import DataError, OutputError
-from edgex.evaluate import Crews, ScoredBatch, are_probabilities, best_classes
-from edgex.graph.ir import Array
+from edgex.evaluate import Crews, ScoredBatch
+from edgex.evaluate.scores import SMALLEST, best_classes, centred_logits, probabilities
 from edgex.output import replace_files
 from edgex.predictions import BEST, About, Column, ModelPredictions, Predictions, load_predictions
 from edgex.preprocess import Preprocessing
 
 SAVE_SECONDS = 5.0
 """Of work that a kill loses."""
-
-SMALLEST = float(np.finfo(np.float32).tiny)
-"""What is taken for a probability of 0, whose logarithm there is not."""
 
 
 def collect(
@@ -46,7 +44,7 @@ def collect(
     Raises:
         DataError: no image can be read. Other EdgexErrors as :meth:`edgex.evaluate.Crews.scores`.
     """
-    columns = _Columns(names, crews.steps, dataset, key, _resumable(partial, key))
+    columns = _Columns(names, crews.steps, dataset, key, resumable(partial, key, load_predictions))
     saved = time.monotonic()
     try:
         for batch in crews.scores(dataset, preprocessing, start=columns.seen):
@@ -54,34 +52,52 @@ def collect(
             if progress is not None:
                 progress(columns.seen, len(dataset))
             if time.monotonic() - saved > SAVE_SECONDS:
-                _save(columns.predictions(), partial)
+                keep(columns.predictions(), partial)
                 saved = time.monotonic()
     except BaseException:
         if columns:
-            _save(columns.predictions(), partial)
+            keep(columns.predictions(), partial)
         raise
-    if not columns:
-        raise DataError("There is no readable image to evaluate.", fix="Give more images.")
+    refuse_empty(bool(columns))
     columns.seen = len(dataset)
     found = columns.predictions()
-    _save(found, partial)
+    keep(found, partial)
     return found
 
 
-def _resumable(partial: Path, key: str) -> Predictions | None:
+class Savable(Protocol):
+    """Predictions of any kind."""
+
+    @property
+    def about(self) -> About: ...
+
+    def save(self, file: Path) -> None: ...
+
+
+Kind = TypeVar("Kind", bound=Savable)
+
+
+def resumable(partial: Path, key: str, load: Callable[[Path], Kind]) -> Kind | None:
+    """What an interrupted run with the same key had done."""
     if not partial.is_file():
         return None
     try:
-        found = load_predictions(partial)
+        found = load(partial)
     except DataError:  # of another version, or damaged: it is only a saving of time
         return None
     return found if found.about.key == key else None
 
 
-def _save(predictions: Predictions, file: Path) -> None:
+def keep(predictions: Savable, file: Path) -> None:
     """Keep what there is; a disk that refuses costs the resumption, not the run."""
     with suppress(OutputError), replace_files([file]) as (work,):
         predictions.save(work)
+
+
+def refuse_empty(found: bool) -> None:
+    """DataError if nothing was evaluated."""
+    if not found:
+        raise DataError("There is no readable image to evaluate.", fix="Give more images.")
 
 
 class _Columns:
@@ -172,27 +188,3 @@ def _joined(parts: Sequence[ModelPredictions]) -> ModelPredictions:
         np.concatenate([part.probability for part in parts]),
         np.concatenate([part.noise for part in parts]),
     )
-
-
-def centred_logits(scores: Array, floor: float) -> Array:
-    """The logits that scores come from, less their mean: (n, classes), float64.
-
-    A softmax forgets only a constant, which the mean takes with it; so the logarithms of its probabilities, centred,
-    are its input, centred.
-
-    Args:
-        scores: (n, classes), logits or their softmax.
-        floor: lower probabilities are taken for this one.
-    """
-    logits = np.log(np.maximum(scores, floor, dtype=np.float64)) if are_probabilities(scores) else scores
-    centred: Array = logits - logits.mean(axis=1, keepdims=True, dtype=np.float64)
-    return centred
-
-
-def probabilities(scores: Array) -> Array:
-    """The softmax of scores (n, classes), unless they are one already."""
-    if are_probabilities(scores):
-        return scores
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True), dtype=np.float64)
-    shares: Array = powers / powers.sum(axis=1, keepdims=True)
-    return shares

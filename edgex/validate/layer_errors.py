@@ -8,21 +8,18 @@ Equalization gives depthwise outputs another scale per channel, in the INT8 file
 they are left out.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from edgex.exposed import exposed
 from edgex.graph.ir import Array
 from edgex.lint.onnx_file import OnnxFile, read_onnx_file
 from edgex.pipeline import PLAN_NAME
 from edgex.plan import read_plan
 from edgex.report import LayerError
-from edgex.runtime import Worker, open_runner, physical_cores
-
-RUNTIME = "onnxruntime"
+from edgex.runtime import physical_cores
 
 
 def layer_errors(fp32: Path, int8: Path, images: Iterable[Array], threads: int | None = None) -> tuple[LayerError, ...]:
@@ -52,7 +49,7 @@ def layer_errors(fp32: Path, int8: Path, images: Iterable[Array], threads: int |
         return ()
     threads = physical_cores() if threads is None else threads
     signal, noise = np.zeros((2, len(names)))
-    with _exposed(float_file, names, threads) as run_float, _exposed(int8_file, names, threads) as run_int8:
+    with exposed(float_file, names, threads) as run_float, exposed(int8_file, names, threads) as run_int8:
         for batch in images:
             for number, (expected, found) in enumerate(zip(run_float(batch), run_int8(batch), strict=True)):
                 if found.shape == expected.shape:  # a pruned network has fewer channels
@@ -68,25 +65,3 @@ def layer_errors(fp32: Path, int8: Path, images: Iterable[Array], threads: int |
 def _dequantized(file: OnnxFile) -> list[str]:
     """The activations, as they are read after being stored in 8 bits."""
     return [name for name, each in file.quantizers.items() if each.is_dequantizer and not each.of_constant]
-
-
-@contextmanager
-def _exposed(file: OnnxFile, names: Sequence[str], threads: int) -> Iterator[Callable[[Array], list[Array]]]:
-    """A function from images (n, height, width, channels) to the values ``names``, in a process of its own."""
-    from onnx import TensorProto, helper
-
-    with open_runner(file.path, runtime=RUNTIME, threads=threads) as runner:
-        to_input = runner.to_input
-    outputs = file.model.graph.output
-    del outputs[:]
-    outputs.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
-    with TemporaryDirectory(prefix="edgex-") as folder, Worker() as worker:
-        copy = Path(folder) / file.path.name
-        copy.write_bytes(file.model.SerializeToString())
-        worker.open(copy, RUNTIME, threads)
-
-        def run(images: Array) -> list[Array]:
-            _, values = worker.ask("run", worker.limits.run_seconds * len(images), [to_input(images)])
-            return values
-
-        yield run

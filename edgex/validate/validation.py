@@ -18,16 +18,30 @@ from edgex.gate import GateResult, Limits, gate, judge
 from edgex.manifest import Manifest, file_record, read_manifest, verify
 from edgex.measure import images_seen
 from edgex.output import locked, replace_files
-from edgex.page import report_page
+from edgex.page import map_report_page, report_page
 from edgex.pipeline import data_warnings
 from edgex.predictions import PREDICTIONS_NAME, Predictions, load_predictions
 from edgex.preprocess import Pixels, Preprocessing
-from edgex.report import PAGE_NAME, REPORT_NAME, DataFacts, LayerError, Report, read_report
+from edgex.report import (
+    PAGE_NAME,
+    REPORT_NAME,
+    AnyReport,
+    DataFacts,
+    LayerError,
+    MapDataFacts,
+    MapReport,
+    Report,
+    read_report,
+)
 from edgex.runtime import describe_python, physical_cores
 from edgex.runtime.memory import peak_memory
+from edgex.segmentation.predictions import MapPredictions, load_map_predictions
 from edgex.sensitivity import SENSITIVITY_NAME, read_sensitivity
 from edgex.validate.assemble import Measurements, Subject, assemble
+from edgex.validate.assemble_maps import assemble_maps
 from edgex.validate.collect import collect
+from edgex.validate.collect_maps import collect_maps
+from edgex.validate.explanations import NOT_SEGMENTERS, explanation_of
 from edgex.validate.layer_errors import layer_errors
 from edgex.validate.subjects import subjects
 
@@ -36,6 +50,8 @@ PARTIAL_NAME = ".validate.npz"
 
 LAYER_IMAGES = 16
 """On which the error of each layer is measured."""
+
+AnyPredictions = Predictions | MapPredictions
 
 Progress = Callable[[str, int, int], None]
 
@@ -57,6 +73,7 @@ class ValidateOptions:
         latency: whether to time the files.
         seconds: about how long each is timed.
         limits: that the page judges by.
+        explain: whether to draw where the models look, see :mod:`edgex.explain`.
     """
 
     labels: Path | None = None
@@ -67,6 +84,7 @@ class ValidateOptions:
     latency: bool = True
     seconds: float = 3.0
     limits: Limits = field(default_factory=Limits)
+    explain: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +97,7 @@ class Validation:
     """
 
     directory: Path
-    report: Report
+    report: AnyReport
     page: Path
     verdict: GateResult
 
@@ -97,7 +115,7 @@ def validate(
 
     Args:
         directory: that ``quantize`` wrote.
-        data: labelled images that calibration did not see, see :mod:`edgex.dataset`.
+        data: images with labels or masks that calibration did not see, see :mod:`edgex.dataset`.
         baseline: what to compare with, a ``.keras``, ``.h5``, ``.onnx`` or ``.tflite`` file for the same images; None
             for the model originally given, which lies in the directory as ``.fp32.onnx``.
         options: see there.
@@ -106,8 +124,8 @@ def validate(
     Raises:
         OutputError: the directory is none of ours, lacks a file, is in use, or cannot be written.
         UsageError: some images are among those that calibration saw, or do not fit the models.
-        DataError: the images have no labels, or cannot be read. Other EdgexErrors as :class:`edgex.evaluate.Crews`
-            and :func:`edgex.bench.bench`.
+        DataError: the images have neither labels nor masks, or cannot be read. Other EdgexErrors as
+            :class:`edgex.evaluate.Crews` and :func:`edgex.bench.bench`.
     """
     options = options or ValidateOptions()
     options = replace(options, threads=options.threads or physical_cores())
@@ -125,29 +143,40 @@ def validate(
         replace_files(files) as (columns, page, record),
         subjects(directory, manifest, baseline, preprocessing) as models,
     ):
-        measured = _measure(models, dataset, preprocessing, kept, options, progress)
-        first, artifacts = assemble(measured)
+        measured, predictions = _measure(models, dataset, preprocessing, kept, options, progress)
         progress("layers", 0, 1)
         errors = _layer_errors(manifest, dataset, preprocessing)
         progress("layers", 1, 1)
         timed = measured.timed
-        measured.predictions.save(columns)
-        report = Report(
-            target=dict(manifest.target),
-            data=_data_facts(data, dataset, measured.predictions),
-            baseline=first,
-            artifacts=artifacts,
-            noisy=None if timed is None else timed.noisy,
-            layer_errors=errors,
-            sensitivity=read_sensitivity(directory / SENSITIVITY_NAME, manifest.source.sha256),
-            settings={"threads": options.threads, "seconds": options.seconds, "preprocessing": manifest.preprocessing},
-            machine=_machine(),
-            versions=_versions(measured.runtimes, options.python),
-            predictions=file_record(columns).sha256,
-            warnings=tuple(map(_text, _warnings(directory, manifest, dataset, timed))),
-        )
+        predictions.save(columns)
+        known: dict[str, Any] = {
+            "target": dict(manifest.target),
+            "data": _data_facts(data, dataset, predictions),
+            "noisy": None if timed is None else timed.noisy,
+            "layer_errors": errors,
+            "sensitivity": read_sensitivity(directory / SENSITIVITY_NAME, manifest.source.sha256),
+            "settings": {
+                "threads": options.threads,
+                "seconds": options.seconds,
+                "preprocessing": manifest.preprocessing,
+            },
+            "machine": _machine(),
+            "versions": _versions(measured.runtimes, options.python),
+            "predictions": file_record(columns).sha256,
+            "warnings": tuple(map(_text, _warnings(directory, manifest, dataset, timed, options))),
+        }
+        report: AnyReport
+        if isinstance(predictions, MapPredictions):
+            first, others = assemble_maps(measured, predictions)
+            report = MapReport(baseline=first, artifacts=others, **known)
+        else:
+            plain, rest = assemble(measured, predictions)
+            explanation = None
+            if options.explain:
+                explanation = explanation_of(measured, predictions, dataset, preprocessing, options, progress)
+            report = Report(baseline=plain, artifacts=rest, explanation=explanation, **known)
         verdict = judge(report, options.limits, directory=directory)
-        _write_page(page, report, verdict, measured.predictions, dataset)
+        _write_page(page, report, verdict, predictions, dataset)
         record.write_text(report.to_json(), encoding="utf-8")
     kept.unlink(missing_ok=True)
     return Validation(directory, report, directory / PAGE_NAME, verdict)
@@ -165,7 +194,8 @@ def renew_page(directory: Path, data: str | Path, options: ValidateOptions) -> N
         DataError: as :func:`edgex.gate.gate`, or the images cannot be read. OutputError: the page cannot be written.
     """
     dataset = open_dataset(data, role="evaluation", labels=options.labels, max_bad=options.max_bad)
-    report, predictions = read_report(directory / REPORT_NAME), load_predictions(directory / PREDICTIONS_NAME)
+    report, file = read_report(directory / REPORT_NAME), directory / PREDICTIONS_NAME
+    predictions = load_map_predictions(file) if isinstance(report, MapReport) else load_predictions(file)
     with replace_files([directory / PAGE_NAME]) as (page,):
         _write_page(page, report, gate(directory, options.limits), predictions, dataset)
 
@@ -177,11 +207,12 @@ def _measure(
     kept: Path,
     options: ValidateOptions,
     progress: Progress,
-) -> Measurements:
+) -> tuple[Measurements, AnyPredictions]:
     paths = [subject.artifact.path for subject in files]
     threads = options.threads or physical_cores()
     with Crews(paths, runtime=options.runtime, python=options.python, threads=threads) as crews:
-        predictions = collect(
+        collecting: Callable[..., AnyPredictions] = collect_maps if dataset.segmented else collect
+        predictions = collecting(
             crews,
             [subject.name for subject in files],
             dataset,
@@ -197,7 +228,7 @@ def _measure(
         peaks.append(peak_memory(path, runtime, threads, blank, options.python))
     progress("memory", len(paths), len(paths))
     timed = _time(paths, runtimes, options, progress) if options.latency else None
-    return Measurements(files, runtimes, predictions, peaks, timed)
+    return Measurements(files, runtimes, peaks, timed), predictions
 
 
 def _key(
@@ -242,14 +273,18 @@ def _text(name: str) -> str:
     return name.encode(errors="replace").decode()
 
 
-def _data_facts(data: str | Path, dataset: Dataset, predictions: Predictions) -> DataFacts:
-    return DataFacts(
-        name=_text(Path(data).name),
-        images=len(predictions),
-        unreadable=len(dataset.log.unreadable),
-        fingerprint=dataset.fingerprint,
-        class_names=dataset.class_names,
-    )
+def _data_facts(data: str | Path, dataset: Dataset, predictions: AnyPredictions) -> DataFacts:
+    facts: dict[str, Any] = {
+        "name": _text(Path(data).name),
+        "images": len(predictions),
+        "unreadable": len(dataset.log.unreadable),
+        "fingerprint": dataset.fingerprint,
+        "class_names": predictions.about.class_names,
+    }
+    if isinstance(predictions, MapPredictions):
+        height, width = predictions.about.size
+        return MapDataFacts(**facts, height=height, width=width)
+    return DataFacts(**facts)
 
 
 def _machine() -> dict[str, Any]:
@@ -277,9 +312,13 @@ def _described(python: Path | None) -> tuple[str, Mapping[str, str]]:
     return describe_python(python)
 
 
-def _warnings(directory: Path, manifest: Manifest, dataset: Dataset, timed: BenchReport | None) -> list[str]:
+def _warnings(
+    directory: Path, manifest: Manifest, dataset: Dataset, timed: BenchReport | None, options: ValidateOptions
+) -> list[str]:
     warnings = [f"{problem.name} {problem.message}." for problem in verify(directory)]
     warnings += data_warnings(dataset)
+    if options.explain and dataset.segmented:
+        warnings.append(NOT_SEGMENTERS)
     if timed is not None:
         warnings += timed.notes
         if timed.noisy:
@@ -289,11 +328,19 @@ def _warnings(directory: Path, manifest: Manifest, dataset: Dataset, timed: Benc
     return warnings
 
 
-def _write_page(file: Path, report: Report, verdict: GateResult, predictions: Predictions, dataset: Dataset) -> None:
+def _write_page(
+    file: Path, report: AnyReport, verdict: GateResult, predictions: AnyPredictions, dataset: Dataset
+) -> None:
     def pixels(name: str) -> Pixels | None:
         try:
             return dataset.source.image(name).pixels
         except DataError:
             return None
 
-    file.write_text(report_page(report, verdict, predictions, pixels), encoding="utf-8")
+    if isinstance(report, MapReport) and isinstance(predictions, MapPredictions):
+        page = map_report_page(report, verdict, predictions, pixels)
+    else:
+        assert isinstance(report, Report)
+        assert isinstance(predictions, Predictions)
+        page = report_page(report, verdict, predictions, pixels)
+    file.write_text(page, encoding="utf-8")

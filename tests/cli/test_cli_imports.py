@@ -52,6 +52,8 @@ def test_no_command_loads_tensorflow(folder: Path) -> None:
         ("doctor",): "psutil",
         ("lint", files[0], "--target", "cpu"): "onnx",
         ("inspect", "demo"): "h5py",
+        ("inspect", "xception"): "numpy",
+        ("compare", "demo", "xception", "--no-latency"): "h5py",
         ("targets",): "pydantic",
         ("verify", "o"): "hashlib",
         ("init",): "edgex",

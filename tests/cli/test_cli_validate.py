@@ -209,3 +209,26 @@ def test_refusals(copied: Path, project: Path) -> None:
 def test_a_float_directory_has_nothing_to_judge(folder: Path) -> None:
     assert edgex("export", "demo", "--target", "cpu", "-o", "float", cwd=folder).code == 0
     refused(edgex("validate", "float", "--data", "digits", cwd=folder), 2, "no INT8 artifact")
+
+
+def test_it_explains_where_the_models_look(project: Path, folder: Path) -> None:
+    """Maps of INT8 are those of float, those of spoiled weights are not; and they survive a page made anew."""
+    shutil.copytree(project / "out", folder / "out")
+    spoil_weights(folder / "out" / "xception-digits.int8.onnx")
+    outcome = edgex("validate", "out", "--data", "digits", "--no-latency", "--explain", cwd=folder)
+    assert "explain (" in outcome.err
+    explanation = json.loads((folder / "out" / "report.json").read_text())["explanation"]
+    ill, well = explanation["artifacts"]
+    assert (ill["name"], ill["method"]) == ("xception-digits.int8.onnx", "occlusion")
+    assert (well["name"], well["method"]) == ("xception-digits.int8.tflite", "occlusion")
+    assert well["mean"] > 0.9
+    assert ill["mean"] < 0.7
+    assert "2×2 positions" in ill["reason"]
+    for each in (ill, well):
+        flipped = sum(image["flipped"] for image in each["images"])
+        assert len(each["images"]) - flipped == 16
+        assert flipped == min(each["changed"], 16)
+    assert f"{well['mean']:.3f}" in outcome.out
+    assert f"{ill['worst']:.3f}" in outcome.out
+    page = (folder / "out" / "report.html").read_text()
+    assert 'id="explanation"' in page

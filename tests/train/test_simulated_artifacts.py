@@ -14,7 +14,7 @@ from test_train_network import CASES, IMAGES
 from training_support import FORMS, apart, calibrated, of_onnx, of_tflite, pixels, simulated
 
 from edgex.dataset import open_dataset
-from edgex.graph.ir import Array, AveragePool2D, Graph, Input
+from edgex.graph.ir import Array, AveragePool2D, Graph, Input, Resize
 from edgex.graph.passes import prepare
 from edgex.graph.read import read_model
 from edgex.plan import QuantizationPlan, Range, Scheme, WeightBits
@@ -36,7 +36,7 @@ round biases to steps of the weights' scale, which simulations do not, and with 
 MOST_TIES = 0.25
 """Share of averages that lie halfway between two steps, and which way those go depends on the processor: TensorFlow
 multiplies by the reciprocal where another divides. Of four values one average in four is such a tie, of six one in
-six."""
+six; of pixels halfway between four, one in sixteen."""
 
 INT8_CASES = [case for case, graph in CASES.items() if isinstance(graph.nodes[-1].op, INT8_OPS)]
 SCHEMES: tuple[Scheme, ...] = ("asymmetric", "symmetric")
@@ -129,7 +129,7 @@ def test_each_operation(case: str, scheme: Scheme) -> None:
     found, expected = (run(result.graph, result.plan, IMAGES) for run in (simulated, of_onnx))
     steps = np.abs(found - expected) / result.plan.parameters(result.graph.outputs[0]).scale
     assert steps.max() < 1.01
-    averages = isinstance(result.graph.nodes[-1].op, AveragePool2D)
+    averages = isinstance(result.graph.nodes[-1].op, AveragePool2D | Resize)
     assert (steps > 0.01).mean() < (MOST_TIES if averages else MOST_ROUNDED_OTHERWISE[8])
 
 

@@ -1,57 +1,33 @@
-"""``report.json``: what ``edgex validate`` found, and all that ``edgex gate`` goes by.
+"""The report on classifiers."""
 
-Counts are the truth; shares and bounds in the file are for its readers, and must be what follows from the counts.
-"""
+from typing import Any
 
-import os
-from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, computed_field, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    computed_field,
+    model_serializer,
+    model_validator,
+)
 
 from edgex.comparison import Comparison
-from edgex.json_record import Record, read_record, to_document, to_json
-from edgex.manifest import LONGEST_NAME
-from edgex.proportions import MOST_IMAGES, wilson_interval
-from edgex.records import ArtifactFormat, ArtifactPrecision
+from edgex.explanation import Explanation
+from edgex.json_record import Record, to_document, to_json
+from edgex.proportions import wilson_interval
+from edgex.report.figures import (
+    DataFacts,
+    FileFacts,
+    Latency,
+    LayerError,
+    LayerSensitivity,
+    Share,
+    Speedup,
+    check_names,
+)
 
-REPORT_NAME = "report.json"
-PAGE_NAME = "report.html"
 REPORT_SCHEMA = "edgex.report/1"
-
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Latency(Record):
-    """At batch 1, in milliseconds; ``low`` and ``high`` are the 95 % interval of the median."""
-
-    threads: PositiveInt
-    runs: PositiveInt
-    median_ms: PositiveFloat
-    low_ms: PositiveFloat
-    high_ms: PositiveFloat
-    p90_ms: PositiveFloat
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "Latency":
-        if not self.low_ms <= self.high_ms:
-            raise ValueError("the interval ends before it begins")
-        return self
-
-
-class Speedup(Record):
-    """The baseline's latency over that of the artifact, with its 95 % interval."""
-
-    ratio: PositiveFloat
-    low: PositiveFloat
-    high: PositiveFloat
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "Speedup":
-        if not self.low <= self.high:
-            raise ValueError("the interval ends before it begins")
-        return self
 
 
 class Confusion(Record):
@@ -63,11 +39,10 @@ class Confusion(Record):
     images: PositiveInt
 
 
-class FileFigures(Record):
-    """Of one model file.
+class FileFigures(FileFacts):
+    """Of one classifier.
 
     Attributes:
-        runtime: in which it was evaluated and timed.
         hits: images whose likeliest class is the label.
         hits5: whose label is among the five likeliest.
         calibration_error: expected calibration error over 15 bins of confidence (Guo et al. 2017, arXiv:1706.04599).
@@ -75,13 +50,6 @@ class FileFigures(Record):
         latency: None if it was not measured.
     """
 
-    name: str
-    format: ArtifactFormat
-    precision: ArtifactPrecision
-    bytes: PositiveInt
-    sha256: str
-    runtime: str
-    images: Annotated[PositiveInt, Field(le=MOST_IMAGES)]
     hits: NonNegativeInt
     hits5: NonNegativeInt
     calibration_error: Share
@@ -92,8 +60,6 @@ class FileFigures(Record):
     def _adds_up(self) -> "FileFigures":
         if not self.hits <= self.hits5 <= self.images:
             raise ValueError(f"the hits of {self.name!r} do not add up")
-        if len(os.fsencode(Path(self.name).name)) > LONGEST_NAME:
-            raise ValueError("its name is longer than that of a file can be")
         return self
 
     @computed_field  # type: ignore[prop-decorator]
@@ -128,57 +94,16 @@ class ArtifactFigures(FileFigures):
     speedup: Speedup | None = None
     confusions: tuple[Confusion, ...] = ()
 
-    @property
-    def judged(self) -> bool:
-        """Whether the gate judges it: float twins are not."""
-        return self.precision in ("int8", "mixed")
-
-
-class LayerError(Record):
-    """Signal-to-noise ratio in decibels of a layer's output in an INT8 file; all error up to there is in it."""
-
-    layer: str
-    snr_db: float
-
-
-class LayerSensitivity(Record):
-    """What quantizing one layer alone costs at the output of the network.
-
-    Attributes:
-        layer: of the Keras model.
-        operation: such as ``DepthwiseConv2D``.
-        snr_db: signal-to-noise ratio of the logits in decibels, the mean over images, where that of a file is of the
-            sums; None where they do not change.
-        lost: images of ``images`` labelled ones that only the float model gets right; None if none were given, as
-            for ``gained``, which are those that only the other does.
-    """
-
-    layer: str
-    operation: str
-    snr_db: float | None
-    images: PositiveInt | None = None
-    lost: NonNegativeInt | None = None
-    gained: NonNegativeInt | None = None
-
-
-class DataFacts(Record):
-    """The images: ``name`` without its folder, ``fingerprint`` over their names, content and labels."""
-
-    name: str
-    images: PositiveInt
-    unreadable: NonNegativeInt
-    fingerprint: str
-    class_names: tuple[str, ...]
-
 
 class Report(Record):
-    """See the module.
+    """Of classifiers; see the package.
 
     Attributes:
         target: name and options, as in the manifest.
         noisy: whether a file timed against itself differed, or might have by more than 5 %; None if nothing was timed.
         layer_errors: in the order of the network; of the INT8 ONNX file.
         sensitivity: of ``edgex sensitivity``, if it was run on the same model; worst first.
+        explanation: of a run with ``--explain``; the file has none where it is None.
         settings: that the run was given.
         machine: operating system, architecture, CPU.
         versions: of edgex, Python and the runtimes.
@@ -192,6 +117,7 @@ class Report(Record):
     noisy: bool | None = None
     layer_errors: tuple[LayerError, ...] = ()
     sensitivity: tuple[LayerSensitivity, ...] = ()
+    explanation: Explanation | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     machine: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
@@ -200,9 +126,7 @@ class Report(Record):
 
     @model_validator(mode="after")
     def _different_files(self) -> "Report":
-        names = [artifact.name for artifact in self.artifacts]
-        if len({self.baseline.name, *names}) <= len(names) or any(Path(name).name != name for name in names):
-            raise ValueError("its artifacts are not different files of one directory")
+        check_names(self.baseline, self.artifacts)
         return self
 
     @model_validator(mode="after")
@@ -220,19 +144,34 @@ class Report(Record):
                 raise ValueError(f"the hits of {artifact.name!r} do not follow from those of its classes")
         return self
 
+    @model_validator(mode="after")
+    def _explains_its_artifacts(self) -> "Report":
+        explained = () if self.explanation is None else self.explanation.artifacts
+        judged = {artifact.name for artifact in self.artifacts if artifact.judged}
+        if len({each.name for each in explained} & judged) < len(explained):
+            raise ValueError("it explains what is none of its artifacts")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _with_what_was_asked_for(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = handler(self)
+        if self.explanation is None:
+            del document["explanation"]
+        return document
+
+    @property
+    def shows(self) -> str:
+        """What a class is a class of."""
+        return "image"
+
+    @property
+    def comparisons(self) -> dict[str, Comparison]:
+        """Of the artifacts with the baseline, by name."""
+        return {artifact.name: artifact.comparison for artifact in self.artifacts}
+
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
         return to_document(REPORT_SCHEMA, self)
 
     def to_json(self) -> str:
         return to_json(REPORT_SCHEMA, self)
-
-
-def read_report(file: Path) -> Report:
-    """The report in a file.
-
-    Raises:
-        DataError: it is missing or damaged, no report, has a number that is not finite, or was edited so that its
-            figures contradict each other.
-    """
-    return read_record(file, REPORT_SCHEMA, Report, fix="Give a report.json that edgex validate wrote.")

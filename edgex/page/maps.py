@@ -1,0 +1,137 @@
+"""Puts together what the page shows of networks that label pixels; ``maps.html.jinja`` says where."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from edgex.gate import GateResult, Judgement
+from edgex.page.map_gallery import VOID_COLOUR, ChangedMap, changed_maps, class_colour, css_colour, picture_uri
+from edgex.page.plots import MOST_ROWS, Bounds, Share, drop_plot, rows_plot, trade_off_plot
+from edgex.page.rendering import layer_plots, noise_shares, render
+from edgex.page.words import advice
+from edgex.preprocess import Pixels
+from edgex.records import split_names
+from edgex.report import MapArtifactFigures, MapReport
+from edgex.segmentation import ClassChange, Estimate, MapComparison
+from edgex.segmentation.predictions import MapPredictions
+
+TEMPLATE = "maps.html.jinja"
+
+
+@dataclass(frozen=True)
+class JudgedMaps:
+    """All that the page shows of an artifact.
+
+    Attributes:
+        name: short.
+        advice: sentences.
+        classes: those with pixels and their drops, worst first, as many as are shown.
+        class_plot: of those.
+        gallery: images that changed most.
+    """
+
+    name: str
+    figures: MapArtifactFigures
+    judgement: Judgement
+    advice: Sequence[str]
+    classes: Sequence[tuple[ClassChange, Bounds]]
+    class_plot: str
+    gallery: Sequence[ChangedMap]
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class in the legend: IoU by each file, None where it is neither there nor said to be."""
+
+    name: str
+    colour: str
+    pixels: int
+    iou: Sequence[float | None]
+
+
+def map_report_page(
+    report: MapReport, result: GateResult, predictions: MapPredictions, pixels: Callable[[str], Pixels | None]
+) -> str:
+    """An HTML document that needs nothing beside it; arguments as of :func:`edgex.page.report_page`."""
+    files = (report.baseline, *report.artifacts)
+    _, names = split_names([file.name for file in files])
+
+    @cache
+    def picture(name: str) -> str | None:
+        found = pixels(name)
+        return None if found is None else picture_uri(found)
+
+    judged: list[JudgedMaps] = []
+    for figures, judgement in zip((each for each in report.artifacts if each.judged), result.results, strict=True):
+        classes = _worst_classes(report.comparisons[figures.name])
+        rows = [(each.name, bounds) for each, bounds in classes]
+        judged.append(
+            JudgedMaps(
+                names[figures.name],
+                figures,
+                judgement,
+                advice(judgement),
+                classes,
+                rows_plot(f"classes{len(judged)}", "Drop of IoU by class", rows, result.limits.max_class_drop),
+                changed_maps(predictions, figures.name, picture),
+            )
+        )
+    sensitivity = noise_shares(report.sensitivity)[:MOST_ROWS]
+    return render(
+        TEMPLATE,
+        report,
+        result,
+        files=files,
+        names=names,
+        judged=judged,
+        plots=_plots(report, result, judged, names) | layer_plots(report, sensitivity),
+        sensitivity=sensitivity,
+        class_rows=_class_rows(report),
+        void_colour=css_colour(VOID_COLOUR),
+    )
+
+
+def _worst_classes(comparison: MapComparison) -> list[tuple[ClassChange, Bounds]]:
+    known = [(each, _bounds(each.drop)) for each in comparison.classes if each.pixels and each.drop is not None]
+    return sorted(known, key=lambda row: -row[1][1])[:MOST_ROWS]
+
+
+def _bounds(estimate: Estimate) -> Bounds:
+    return estimate.lower(), estimate.value, estimate.upper()
+
+
+def _class_rows(report: MapReport) -> list[ClassRow]:
+    columns = [file.class_iou for file in (report.baseline, *report.artifacts)]
+    pixels = report.baseline.measures.truth
+    return [
+        ClassRow(
+            name,
+            css_colour(class_colour(index)),
+            int(pixels[index]) if index < len(pixels) else 0,
+            [column[index] if index < len(column) else None for column in columns],
+        )
+        for index, name in enumerate(report.data.class_names)
+    ]
+
+
+def _plots(
+    report: MapReport, result: GateResult, judged: Sequence[JudgedMaps], names: Mapping[str, str]
+) -> dict[str, str]:
+    """Those for which there is data."""
+    plots = {}
+    drops = [
+        (each.name, check.verdict, each.judgement.comparison.drop)
+        for each in judged
+        for check in each.judgement.checks
+        if check.name == "max-drop" and each.judgement.comparison
+    ]
+    if drops:
+        plots["drop"] = drop_plot(drops, result.limits.max_drop, ("mean IoU", "mean IoU"))
+    timed = [
+        (file, file.latency, Share(file.miou, file.miou_interval))
+        for file in (report.baseline, *report.artifacts)
+        if file.latency
+    ]
+    if timed:
+        plots["trade_off"] = trade_off_plot(timed, names, ("mean IoU", "Mean IoU"))
+    return plots

@@ -1,0 +1,31 @@
+"""Inception V3, which Xception is compared with, as ``keras.applications`` has it. Needs the train extra.
+
+C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, arXiv:1512.00567.
+"""
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from edgex.errors import RuntimeMissingError
+from edgex.graph.ir import Graph, Pair
+from edgex.graph.read_keras import read_keras
+
+
+def inception_v3(size: Pair, classes: int) -> Graph:
+    """The graph, with Keras' random weights. RuntimeMissingError if the train extra is not installed."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        import keras
+    except ImportError as error:
+        raise RuntimeMissingError(
+            f"Inception V3 comes from keras.applications, which needs {error.name}; that is not installed.",
+            fix="pip install 'edgex[train]'",
+        ) from error
+    # Layers without a name of their own are numbered by a counter of the session: conv2d, conv2d_1, …
+    keras.utils.clear_session()
+    model = keras.applications.InceptionV3(weights=None, input_shape=(*size, 3), classes=classes)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "inception_v3.keras"
+        model.save(path)
+        return read_keras(path)
