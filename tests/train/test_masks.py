@@ -154,7 +154,7 @@ def test_what_is_right_is_counted_by_pixels(dataset: Dataset) -> None:
 
 
 def test_a_segmenter_learns_shapes(dataset: Dataset, tmp_path: Path) -> None:
-    """More than that most is ground. Measured: from 18 to 90 %."""
+    """More than that most is ground."""
     result = train(
         segmenter(),
         None,
