@@ -52,7 +52,7 @@ def test_at_another_size() -> None:
 
 
 def test_latencies_are_compared_model_by_model(tiny: Path) -> None:
-    report = compare_models(["demo", tiny, "demo"], CompareOptions(**FAST))  # type: ignore[arg-type]
+    report = compare_models(["demo", tiny, "demo"], CompareOptions(**FAST))
     assert report.lanes == ("int8.onnx in onnxruntime",)
     assert [[str(artifact.kind) for artifact in model.int8] for model in report.models] == [
         ["int8.onnx", "int8.tflite"]
@@ -80,7 +80,7 @@ def test_the_cost_of_int8_is_what_quantize_and_eval_say(tmp_path: Path) -> None:
     assert report.images == len(dataset)
     for artifact, result in zip(report.models[0].int8, others, strict=True):
         assert artifact.bytes == by_kind[str(artifact.kind)].bytes
-        assert artifact.cost == compare(dataset.labels, baseline.predictions, result.predictions, dataset.class_names)  # type: ignore[arg-type]
+        assert artifact.cost == compare(dataset.labels, baseline.predictions, result.predictions, dataset.class_names)
         assert artifact.cost.agreement > 0.98
         assert result.top1 == pytest.approx(baseline.top1 - artifact.cost.drop.points / 100)
 
@@ -109,7 +109,7 @@ def test_warnings_name_the_model(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_a_target_that_this_machine_is_not() -> None:
-    options = CompareOptions(target=load_target("jetson"), **FAST)  # type: ignore[arg-type]
+    options = CompareOptions(target=load_target("jetson"), **FAST)
     report = compare_models(["demo"], options)
     assert report.warnings == ("Latency is this machine's, not that of the target jetson.",)
 
@@ -125,7 +125,7 @@ def test_a_target_that_this_machine_is_not() -> None:
 )
 def test_options_that_cannot_be(given: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        CompareOptions(**given)  # type: ignore[arg-type]
+        CompareOptions(**given)
 
 
 def test_what_cannot_be_compared(tiny: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ CHANNELS, OUTPUTS = 6, 10
 
 
 def depthwise(name: str, read: str, kernel: int = 3, multiplier: int = 1, **options: object) -> Node:
-    op = DepthwiseConv2D(**{"padding": "same", **options})  # type: ignore[arg-type]
+    op = DepthwiseConv2D(**{"padding": "same", **options})
     return Node(name, op, (read,), {"kernel": np.ones((kernel, kernel, CHANNELS, multiplier))})
 
 
@@ -78,7 +78,7 @@ def test_as_the_regular_convolution_counts_itself(
     window = {"strides": (stride, stride), "padding": padding, "dilation": (dilation, dilation)}
     split = graph(depthwise("depthwise", "image", kernel, **window), pointwise("pointwise", "depthwise"), size=size)
     weights = np.ones((kernel, kernel, CHANNELS, OUTPUTS))
-    regular = graph(Node("regular", Conv2D(**window), ("image",), {"kernel": weights}), size=size)  # type: ignore[arg-type]
+    regular = graph(Node("regular", Conv2D(**window), ("image",), {"kernel": weights}), size=size)
     assert separable_convolutions(split)["pointwise"].regular_macs == macs(regular, regular["regular"])
 
 

@@ -76,7 +76,7 @@ def test_our_writer_without_a_residual_is_found_out(tmp_path: Path) -> None:
 def test_float_files_need_only_the_right_operators(tmp_path: Path) -> None:
     graph = tiny_xception()
     for float_type in ("float32", "float16"):
-        model = onnx_model(graph, form=OnnxForm(float_type=float_type))  # type: ignore[arg-type]  # literals by name
+        model = onnx_model(graph, form=OnnxForm(float_type=float_type))  # literals by name
         assert lint(model, TARGETS["jetson"], tmp_path) == {}
         model.graph.node[3].op_type = "Mish"
         assert set(lint(model, TARGETS["jetson"], tmp_path)) == {"operators-supported"}

@@ -40,7 +40,7 @@ def test_average_takes_the_mean_of_each_end() -> None:
 @pytest.mark.parametrize("method", ["minmax", "average"])
 def test_ranges_span_zero(method: str) -> None:
     seen = extremes([[1, -5], [2, -4]], [[3, -1], [4, -2]])
-    assert all(low <= 0 <= high for low, high in seen.ranges(method).values())  # type: ignore[arg-type]  # literals by name
+    assert all(low <= 0 <= high for low, high in seen.ranges(method).values())  # literals by name
     assert spanning_zero(1.0, 2.0) == Range(0.0, 2.0)
     assert spanning_zero(-2.0, -1.0) == Range(-2.0, 0.0)
 
