@@ -44,8 +44,7 @@ FROZEN_FROM = 0.75
 """Of all steps: from here on what training follows stays, so that weights settle on what will be written.
 
 Ranges stay where they are, and with them the grids. Batch norm normalizes by its running statistics, which folding
-will take: on the statistics of a batch weights would settle for what no artifact computes. Masks have stayed since half
-of the steps.
+will take: on the statistics of a batch weights would settle for what no artifact computes. Masks have long stayed.
 """
 
 CHECKPOINT_SECONDS = 120.0
