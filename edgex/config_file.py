@@ -65,7 +65,7 @@ calib = "calib"        # images for calibration: a folder, a .zip, an .npz; "dig
 #: seconds = 3           # that validate times each file, about
 
 # What the gate allows of each artifact, beside the float model
-#: max_drop = 1          # points of top-1 accuracy
+#: max_drop = 1          # points of top-1 accuracy, or of mean IoU
 #: max_class_drop = 5    # the same, of each class
 #: min_agreement = 95    # percent of the images that both classify alike
 #: max_latency_ms = 20   # median at batch 1

@@ -3,10 +3,12 @@
 Results go to stdout; everything said on the way goes to stderr, so that a pipe carries results only.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -107,3 +109,17 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
                 bars.update(tasks[what], completed=done, total=total)
 
             yield update
+
+
+@contextmanager
+def silent_imports() -> Iterator[None]:
+    """Import TensorFlow without a word: its C++ talks of processors and GPUs before it heeds any level."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    stderr = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)

@@ -54,3 +54,7 @@ def test_inspect_takes_names(tmp_path: Path) -> None:
     document = edgex("inspect", "xception", "--json", cwd=tmp_path).document
     assert (document["parameters"], round(document["macs"] / 1e9, 2)) == (22_910_480, 8.36)
     refused(edgex("inspect", "xeption", cwd=tmp_path), ExitCode.USAGE, "xeption", "xception, inception_v3")
+
+
+def test_what_needs_tensorflow_says_nothing_of_it(tmp_path: Path) -> None:
+    assert edgex("inspect", "inception_v3", cwd=tmp_path).err == ""

@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 from edgex.dataset import Dataset, check_disjoint, open_dataset
 from edgex.errors import ModelError, UsageError
 from edgex.execute import logits_name, open_network
+from edgex.graph.ir import Graph
+from edgex.graph.read import read_model
 from edgex.manifest import file_record
 from edgex.pipeline import Progress, QuantizeOptions, calibration_images, data_warnings
 from edgex.runtime import physical_cores
@@ -74,6 +76,7 @@ def measure_sensitivity(
     if data is not None:
         labelled = open_dataset(data, role="evaluation", labels=options.labels, max_bad=recipe.max_bad)
         labelled = labelled.sample(options.count)
+    _check_classifier(read_model(model, input_size=recipe.input_size))
     with TemporaryDirectory(prefix="edgex-") as folder:
         work = Path(folder)
         subject = quantized(model, target, calib, work / "int8", recipe, progress)
@@ -115,15 +118,19 @@ def _warnings(
         yield f"{target.name} runs its ONNX files in TensorRT, which was not asked: the profile is of this CPU."
 
 
-def _check_fit(subject: Subject, labelled: Dataset | None) -> None:
-    shape = subject.graph.shapes[logits_name(subject.graph)]
+def _check_classifier(graph: Graph) -> None:
+    """Before the work of quantizing it."""
+    shape = graph.shapes[logits_name(graph)]
     if len(shape) != 1:
         raise ModelError(
             f"The model's output has the shape {shape}.", fix="Give a model with one score for each class."
         )
+
+
+def _check_fit(subject: Subject, labelled: Dataset | None) -> None:
     if labelled is None:
         return
-    (classes,), labels = shape, len(labelled.class_names)
+    (classes,), labels = subject.graph.shapes[logits_name(subject.graph)], len(labelled.class_names)
     if classes != labels:
         raise UsageError(
             f"The model knows {classes} classes, and {labelled.source.path} has labels for {labels}.",

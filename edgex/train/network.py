@@ -4,14 +4,13 @@ Each node is one layer, see :func:`layer_name`, built of Keras' stock layers, so
 wrap it. The model ends at the logits: losses want those, and the artifacts' softmax is float anyway.
 """
 
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgex.console import silent_imports
 from edgex.errors import ModelError, RuntimeMissingError
 from edgex.graph.ir import (
     Activation,
@@ -65,9 +64,8 @@ Fine-tuning is short: after an epoch of two hundred steps this leaves 0.2 % of w
 
 def require_tensorflow() -> None:
     """Import it, quietly. RuntimeMissingError if the train extra is not installed."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with _no_stderr():
+        with silent_imports():
             import tensorflow_model_optimization  # noqa: F401  it needs tensorflow and tf_keras
     except ImportError as error:
         raise RuntimeMissingError(
@@ -85,19 +83,6 @@ def configure_tensorflow(threads: int) -> None:
     if not tf.config.list_physical_devices("GPU"):  # on those it has no deterministic fake quantization
         tf.config.experimental.enable_op_determinism()
         tf_keras.utils.set_random_seed(0)  # nothing is drawn, but determinism wants a seed
-
-
-@contextmanager
-def _no_stderr() -> Iterator[None]:
-    """Let C++ write to nowhere: TensorFlow's logs about processors and GPUs come before any level is heeded."""
-    stderr = os.dup(2)
-    try:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 def logits_graph(graph: Graph) -> Graph:

@@ -3,10 +3,10 @@
 C. Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, arXiv:1512.00567.
 """
 
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from edgex.console import silent_imports
 from edgex.errors import RuntimeMissingError
 from edgex.graph.ir import Graph, Pair
 from edgex.graph.read_keras import read_keras
@@ -14,9 +14,9 @@ from edgex.graph.read_keras import read_keras
 
 def inception_v3(size: Pair, classes: int) -> Graph:
     """The graph, with Keras' random weights. RuntimeMissingError if the train extra is not installed."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        import keras
+        with silent_imports():
+            import keras
     except ImportError as error:
         raise RuntimeMissingError(
             f"Inception V3 comes from keras.applications, which needs {error.name}; that is not installed.",

@@ -9,8 +9,9 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from segmenters import colour_segmenter
 
-from edgex.errors import UsageError
+from edgex.errors import ModelError, UsageError
 from edgex.manifest import file_record, read_manifest
 from edgex.pipeline import QuantizeOptions, calibration_images, quantize
 from edgex.preprocess import Preprocessing
@@ -147,3 +148,10 @@ def test_the_files_of_a_target_are_profiled_beside_their_twins(tmp_path: Path) -
     for speed in speeds:
         assert sum(kind.share for kind in speed.kinds) == pytest.approx(1)
         assert {"Conv2D", "DepthwiseConv2D"} <= {kind.operation for kind in speed.kinds}
+
+
+def test_what_labels_pixels_is_refused_before_the_work(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(onnx_model(colour_segmenter()).SerializeToString())
+    with pytest.raises(ModelError, match="one score for each class"):
+        measure_sensitivity(model, CPU, tmp_path / "nothing", options=SensitivityOptions(FEW))
