@@ -4,7 +4,7 @@ A row is an image. Numpy's ``.npz``, compressed: 4,000 images and five models ta
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def load_predictions(file: Path) -> Predictions:
     fix = "Write it anew with edgex validate."
     try:
         arrays = read_npz(file, MOST_BYTES)
-        about = _about(parse_json(arrays["about"].tobytes().decode()))
+        about = About(**about_fields(arrays["about"].tobytes(), PREDICTIONS_SCHEMA))
         of = {
             model: ModelPredictions(*(arrays[f"{column}.{index}"] for column in COLUMNS))
             for index, model in enumerate(about.models)
@@ -136,29 +136,37 @@ def load_predictions(file: Path) -> Predictions:
     return found
 
 
-def _about(document: dict[str, Any]) -> About:
-    """What a JSON object says. ValueError, LookupError, TypeError or AttributeError if it is no such thing."""
-    if document.pop("schema") != PREDICTIONS_SCHEMA:
-        raise ValueError(f"its schema is not {PREDICTIONS_SCHEMA}")
+def about_fields(text: bytes, schema: str) -> dict[str, Any]:
+    """What a JSON object says of columns. ValueError, LookupError, TypeError or AttributeError if it is no such one."""
+    document = parse_json(text.decode())
+    if document.pop("schema") != schema:
+        raise ValueError(f"its schema is not {schema}")
     names = {key: tuple(map(str, document[key])) for key in ("class_names", "names", "models")}
     unreadable = {name: str(why) for name, why in document["unreadable"].items()}
-    return About(**{**document, **names, "unreadable": unreadable})
+    seen, images = document["seen"], len(names["names"])
+    if not isinstance(seen, int) or seen < images:
+        raise ValueError(f"it has {images} images of {seen!r}")
+    return {**document, **names, "unreadable": unreadable}
 
 
-def _check(found: Predictions) -> None:
-    """ValueError if columns do not fit each other, or hold what cannot be."""
-    images, classes = len(found.about.names), len(found.about.class_names)
-    if not isinstance(found.about.seen, int) or found.about.seen < images:
-        raise ValueError(f"it has {images} images of {found.about.seen!r}")
-    kept = min(BEST, classes)
-    expected = [(found.hashes, (images, 32), "u1"), (found.labels, (images,), "i4"), (found.signal, (images,), "f4")]
-    for model in found.of.values():
-        expected += [(model.best, (images, kept), "i4"), (model.probability, (images,), "f4")]
-        expected += [(model.noise, (images,), "f4")]
+def check_columns(expected: Iterable[tuple[Column, tuple[int, ...], str]]) -> None:
+    """ValueError if a column is not of the shape and type beside it, or not finite."""
     for column, shape, dtype in expected:
         if column.shape != shape or column.dtype != np.dtype(dtype):
             raise ValueError(f"a column is {column.dtype} {column.shape}, not {dtype} {shape}")
         if column.dtype.kind == "f" and not np.isfinite(column).all():
             raise ValueError("a column is not finite")
+
+
+def _check(found: Predictions) -> None:
+    """ValueError if columns do not fit each other, or hold what cannot be."""
+    images, classes = len(found.about.names), len(found.about.class_names)
+    kept = min(BEST, classes)
+    expected = [(found.hashes, (images, 32), "u1"), (found.labels, (images,), "i4"), (found.signal, (images,), "f4")]
+    for model in found.of.values():
+        expected += [(model.best, (images, kept), "i4"), (model.probability, (images,), "f4")]
+        expected += [(model.noise, (images,), "f4")]
+    check_columns(expected)
+    for column, _, _ in expected:
         if column.dtype.kind == "i" and column.size and not 0 <= column.min() <= column.max() < classes:
             raise ValueError("a column names classes that there are not")

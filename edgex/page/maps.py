@@ -1,17 +1,17 @@
 """Puts together what the page shows of networks that label pixels; ``maps.html.jinja`` says where."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from edgex.gate import GateResult, Judgement
 from edgex.page.map_gallery import VOID_COLOUR, ChangedMap, changed_maps, class_colour, css_colour, picture_uri
-from edgex.page.plots import MOST_ROWS, Bounds, Share, drop_plot, rows_plot, trade_off_plot
-from edgex.page.rendering import layer_plots, noise_shares, render
+from edgex.page.plots import MOST_ROWS, Bounds, Share, rows_plot
+from edgex.page.rendering import layer_plots, noise_shares, render, result_plots
 from edgex.page.words import advice
 from edgex.preprocess import Pixels
 from edgex.records import split_names
-from edgex.report import MapArtifactFigures, MapReport
+from edgex.report import MapArtifactFigures, MapFileFigures, MapReport
 from edgex.segmentation import ClassChange, Estimate, MapComparison
 from edgex.segmentation.predictions import MapPredictions
 
@@ -84,7 +84,7 @@ def map_report_page(
         files=files,
         names=names,
         judged=judged,
-        plots=_plots(report, result, judged, names) | layer_plots(report, sensitivity),
+        plots=result_plots(report, result, names, _miou, ("mean IoU", "mean IoU")) | layer_plots(report, sensitivity),
         sensitivity=sensitivity,
         class_rows=_class_rows(report),
         void_colour=css_colour(VOID_COLOUR),
@@ -114,24 +114,5 @@ def _class_rows(report: MapReport) -> list[ClassRow]:
     ]
 
 
-def _plots(
-    report: MapReport, result: GateResult, judged: Sequence[JudgedMaps], names: Mapping[str, str]
-) -> dict[str, str]:
-    """Those for which there is data."""
-    plots = {}
-    drops = [
-        (each.name, check.verdict, each.judgement.comparison.drop)
-        for each in judged
-        for check in each.judgement.checks
-        if check.name == "max-drop" and each.judgement.comparison
-    ]
-    if drops:
-        plots["drop"] = drop_plot(drops, result.limits.max_drop, ("mean IoU", "mean IoU"))
-    timed = [
-        (file, file.latency, Share(file.miou, file.miou_interval))
-        for file in (report.baseline, *report.artifacts)
-        if file.latency
-    ]
-    if timed:
-        plots["trade_off"] = trade_off_plot(timed, names, ("mean IoU", "Mean IoU"))
-    return plots
+def _miou(file: MapFileFigures) -> Share:
+    return Share(file.miou, file.miou_interval)

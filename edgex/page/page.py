@@ -3,7 +3,7 @@
 ``report.html.jinja`` says where; ``words``, ``plots`` and ``gallery`` say what.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,13 +11,13 @@ from edgex.comparison import ClassComparison
 from edgex.gate import GateResult, Judgement
 from edgex.page.gallery import Gallery, gallery, thumbnail_uri
 from edgex.page.heat import looks
-from edgex.page.plots import MOST_ROWS, Share, class_plot, drop_plot, trade_off_plot
-from edgex.page.rendering import layer_plots, noise_shares, render
+from edgex.page.plots import MOST_ROWS, Share, class_plot
+from edgex.page.rendering import layer_plots, noise_shares, render, result_plots
 from edgex.page.words import advice
 from edgex.predictions import Predictions
 from edgex.preprocess import Pixels
 from edgex.records import split_names
-from edgex.report import ArtifactFigures, Report
+from edgex.report import ArtifactFigures, FileFigures, Report
 
 TEMPLATE = "report.html.jinja"
 
@@ -84,32 +84,11 @@ def report_page(
         names=names,
         judged=judged,
         looks=looks(report, pixels),
-        plots=_plots(report, result, judged, names) | layer_plots(report, sensitivity),
+        plots=result_plots(report, result, names, _top1, ("top-1", "top-1 accuracy"))
+        | layer_plots(report, sensitivity),
         sensitivity=sensitivity,
     )
 
 
-def _plots(
-    report: Report,
-    result: GateResult,
-    judged: Sequence[JudgedArtifact],
-    names: Mapping[str, str],
-) -> dict[str, str]:
-    """Those for which there is data."""
-    plots = {}
-    drops = [
-        (each.name, check.verdict, each.judgement.comparison.drop)
-        for each in judged
-        for check in each.judgement.checks
-        if check.name == "max-drop" and each.judgement.comparison
-    ]
-    if drops:
-        plots["drop"] = drop_plot(drops, result.limits.max_drop, ("top-1", "top-1 accuracy"))
-    timed = [
-        (file, file.latency, Share(file.top1, file.top1_interval))
-        for file in (report.baseline, *report.artifacts)
-        if file.latency
-    ]
-    if timed:
-        plots["trade_off"] = trade_off_plot(timed, names, ("top-1", "Top-1 accuracy"))
-    return plots
+def _top1(file: FileFigures) -> Share:
+    return Share(file.top1, file.top1_interval)

@@ -1,10 +1,10 @@
 """What all pages have in common: the template, and plots of layers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgex.gate import GateResult
-from edgex.page.plots import layer_plot, sensitivity_plot
+from edgex.page.plots import Named, Share, drop_plot, layer_plot, sensitivity_plot, trade_off_plot
 from edgex.page.svg import printable
 from edgex.page.words import facts, headline
 from edgex.report import AnyReport, LayerSensitivity
@@ -27,6 +27,35 @@ def render(template: str, report: AnyReport, result: GateResult, **content: Any)
         },
         **content,
     )
+
+
+def result_plots(
+    report: AnyReport, result: GateResult, names: Mapping[str, str], share: Callable[[Any], Share], of: Named
+) -> dict[str, str]:
+    """Of what each artifact lost, and of that against its latency, where there is data.
+
+    Args:
+        report: see there.
+        result: of judging it.
+        names: short ones of all files.
+        share: of a file's figures, what its quality is.
+        of: name of that quality, short and in full.
+    """
+    plots = {}
+    judged = (names[each.name] for each in report.artifacts if each.judged)
+    drops = [
+        (name, check.verdict, judgement.comparison.drop)
+        for name, judgement in zip(judged, result.results, strict=True)
+        for check in judgement.checks
+        if check.name == "max-drop" and judgement.comparison
+    ]
+    if drops:
+        plots["drop"] = drop_plot(drops, result.limits.max_drop, of)
+    timed = [(file, file.latency, share(file)) for file in (report.baseline, *report.artifacts) if file.latency]
+    if timed:
+        short, full = of
+        plots["trade_off"] = trade_off_plot(timed, names, (short, full[0].upper() + full[1:]))
+    return plots
 
 
 def layer_plots(report: AnyReport, sensitivity: Sequence[tuple[LayerSensitivity, float]]) -> dict[str, str]:

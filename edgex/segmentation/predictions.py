@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgex.documents import parse_json
 from edgex.errors import DataError
 from edgex.graph.ir import Pair
 from edgex.npz_file import read_npz
-from edgex.predictions import MOST_BYTES, About, Column
+from edgex.predictions import MOST_BYTES, About, Column, about_fields, check_columns
 from edgex.segmentation.counts import Confusions
 
 MAP_PREDICTIONS_SCHEMA = "edgex.segmentation-predictions/1"
@@ -135,7 +134,7 @@ def load_map_predictions(file: Path) -> MapPredictions:
     fix = "Write it anew with edgex validate."
     try:
         arrays = read_npz(file, MOST_BYTES)
-        about = _about(parse_json(arrays["about"].tobytes().decode()))
+        about = _about(arrays["about"].tobytes())
         of = {
             model: ModelMaps(
                 Confusions(len(about.class_names), *(arrays[f"{name}.{index}"] for name in COUNTS)),
@@ -151,14 +150,11 @@ def load_map_predictions(file: Path) -> MapPredictions:
     return found
 
 
-def _about(document: dict[str, Any]) -> MapAbout:
-    """What a JSON object says. ValueError, LookupError, TypeError or AttributeError if it is no such thing."""
-    if document.pop("schema") != MAP_PREDICTIONS_SCHEMA:
-        raise ValueError(f"its schema is not {MAP_PREDICTIONS_SCHEMA}")
-    names = {key: tuple(map(str, document[key])) for key in ("class_names", "names", "models")}
-    unreadable = {name: str(why) for name, why in document["unreadable"].items()}
-    height, width = map(int, document["size"])
-    return MapAbout(**{**document, **names, "unreadable": unreadable, "size": (height, width)})
+def _about(text: bytes) -> MapAbout:
+    """What a JSON object says; errors as of :func:`edgex.predictions.about_fields`."""
+    fields = about_fields(text, MAP_PREDICTIONS_SCHEMA)
+    height, width = map(int, fields["size"])
+    return MapAbout(**{**fields, "size": (height, width)})
 
 
 def _check(found: MapPredictions) -> None:
@@ -166,8 +162,6 @@ def _check(found: MapPredictions) -> None:
     images, classes = len(found.about.names), len(found.about.class_names)
     height, width = found.about.size
     kept = len(found.kept.rows)
-    if not isinstance(found.about.seen, int) or found.about.seen < images:
-        raise ValueError(f"it has {images} images of {found.about.seen!r}")
     if not 1 < classes <= np.iinfo(np.uint8).max or not 0 < height * width <= MOST_PIXELS:
         raise ValueError("no map has such a size, or so many or few classes")
     expected: list[tuple[Column, tuple[int, ...], str]] = [
@@ -183,11 +177,9 @@ def _check(found: MapPredictions) -> None:
         expected += [(model.confusions.starts, (images + 1,), "i8"), (model.confusions.cells, (entries,), "u2")]
         expected += [(model.confusions.pixels, (entries,), "i4"), (model.equal, (images,), "i4")]
         expected += [(model.noise, (images,), "f8"), (model.maps, (images, HASH_BYTES), "u1")]
-    for column, shape, dtype in expected:
-        if column.shape != shape or column.dtype != np.dtype(dtype):
-            raise ValueError(f"a column is {column.dtype} {column.shape}, not {dtype} {shape}")
-        if column.dtype.kind == "f" and not (np.isfinite(column).all() and column.min(initial=0) >= 0):
-            raise ValueError("a column is not finite, or negative")
+    check_columns(expected)
+    if any(column.min(initial=0) < 0 for column, _, dtype in expected if dtype == "f8"):
+        raise ValueError("a column of squares is negative")
     for model in found.of.values():
         _check_counts(model, height * width)
     rows = found.kept.rows

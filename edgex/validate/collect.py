@@ -1,7 +1,7 @@
 """Predictions of several models on the same images, kept as they come, so that an interrupted run resumes."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -45,24 +45,7 @@ def collect(
         DataError: no image can be read. Other EdgexErrors as :meth:`edgex.evaluate.Crews.scores`.
     """
     columns = _Columns(names, crews.steps, dataset, key, resumable(partial, key, load_predictions))
-    saved = time.monotonic()
-    try:
-        for batch in crews.scores(dataset, preprocessing, start=columns.seen):
-            columns.add(batch)
-            if progress is not None:
-                progress(columns.seen, len(dataset))
-            if time.monotonic() - saved > SAVE_SECONDS:
-                keep(columns.predictions(), partial)
-                saved = time.monotonic()
-    except BaseException:
-        if columns:
-            keep(columns.predictions(), partial)
-        raise
-    refuse_empty(bool(columns))
-    columns.seen = len(dataset)
-    found = columns.predictions()
-    keep(found, partial)
-    return found
+    return gather(columns, crews.scores(dataset, preprocessing, start=columns.seen), len(dataset), partial, progress)
 
 
 class Savable(Protocol):
@@ -74,7 +57,53 @@ class Savable(Protocol):
     def save(self, file: Path) -> None: ...
 
 
-Kind = TypeVar("Kind", bound=Savable)
+Kind = TypeVar("Kind", bound=Savable, covariant=True)
+Part = TypeVar("Part", contravariant=True)
+
+
+class Columns(Protocol[Part, Kind]):
+    """What grows into predictions; true once there is a row. ``seen`` counts the images tried."""
+
+    seen: int
+
+    def __bool__(self) -> bool: ...
+
+    def add(self, part: Part, /) -> None: ...
+
+    def predictions(self) -> Kind: ...
+
+
+def gather(
+    columns: Columns[Part, Kind],
+    parts: Iterable[Part],
+    images: int,
+    partial: Path,
+    progress: Callable[[int, int], None] | None,
+) -> Kind:
+    """Let columns grow by all parts, and keep in ``partial`` what there is.
+
+    Raises:
+        DataError: there is no part.
+    """
+    saved = time.monotonic()
+    try:
+        for part in parts:
+            columns.add(part)
+            if progress is not None:
+                progress(columns.seen, images)
+            if time.monotonic() - saved > SAVE_SECONDS:
+                _keep(columns.predictions(), partial)
+                saved = time.monotonic()
+    except BaseException:
+        if columns:
+            _keep(columns.predictions(), partial)
+        raise
+    if not columns:
+        raise DataError("There is no readable image to evaluate.", fix="Give more images.")
+    columns.seen = images
+    found = columns.predictions()
+    _keep(found, partial)
+    return found
 
 
 def resumable(partial: Path, key: str, load: Callable[[Path], Kind]) -> Kind | None:
@@ -88,16 +117,16 @@ def resumable(partial: Path, key: str, load: Callable[[Path], Kind]) -> Kind | N
     return found if found.about.key == key else None
 
 
-def keep(predictions: Savable, file: Path) -> None:
+def _keep(predictions: Savable, file: Path) -> None:
     """Keep what there is; a disk that refuses costs the resumption, not the run."""
     with suppress(OutputError), replace_files([file]) as (work,):
         predictions.save(work)
 
 
-def refuse_empty(found: bool) -> None:
-    """DataError if nothing was evaluated."""
-    if not found:
-        raise DataError("There is no readable image to evaluate.", fix="Give more images.")
+def unreadable_of(dataset: Dataset, seen: int) -> dict[str, str]:
+    """What is wrong with those of the images tried that cannot be read; others were decoded ahead."""
+    tried = {item.name for item in dataset.items[:seen]}
+    return {name: why for name, why in dataset.log.unreadable.items() if name in tried}
 
 
 class _Columns:
@@ -170,8 +199,7 @@ class _Columns:
 
     def predictions(self) -> Predictions:
         """What there is so far."""
-        tried = {item.name for item in self._dataset.items[: self.seen]}  # others were decoded ahead
-        unreadable = {name: why for name, why in self._dataset.log.unreadable.items() if name in tried}
+        unreadable = unreadable_of(self._dataset, self.seen)
         about = About(self._key, self._dataset.class_names, tuple(self._names), self._models, self.seen, unreadable)
         return Predictions(
             about,

@@ -1,7 +1,6 @@
 """What several models say of the pixels of the same images, counted as it comes, so that an interrupted run resumes."""
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,8 +20,7 @@ from edgex.segmentation.predictions import (
     ModelMaps,
     load_map_predictions,
 )
-from edgex.validate import collect
-from edgex.validate.collect import keep, refuse_empty, resumable
+from edgex.validate.collect import gather, resumable, unreadable_of
 
 MOST_KEPT = 12
 """Images of which the maps are kept, for each artifact."""
@@ -45,24 +43,8 @@ def collect_maps(
     height, width, classes = crews.map_shape(dataset, preprocessing)
     before = resumable(partial, key, load_map_predictions)
     columns = _MapColumns(names, map_names(dataset, classes), (height, width), dataset, key, before)
-    saved = time.monotonic()
-    try:
-        for image in crews.maps(dataset, preprocessing, start=columns.seen, noise=True):
-            columns.add(image)
-            if progress is not None:
-                progress(columns.seen, len(dataset))
-            if time.monotonic() - saved > collect.SAVE_SECONDS:
-                keep(columns.predictions(), partial)
-                saved = time.monotonic()
-    except BaseException:
-        if columns:
-            keep(columns.predictions(), partial)
-        raise
-    refuse_empty(bool(columns))
-    columns.seen = len(dataset)
-    found = columns.predictions()
-    keep(found, partial)
-    return found
+    images = crews.maps(dataset, preprocessing, start=columns.seen, noise=True)
+    return gather(columns, images, len(dataset), partial, progress)
 
 
 class _MapColumns:
@@ -139,14 +121,13 @@ class _MapColumns:
 
     def predictions(self) -> MapPredictions:
         """What there is so far."""
-        tried = {item.name for item in self._dataset.items[: self.seen]}  # others were decoded ahead
         about = MapAbout(
             self._key,
             self._class_names,
             tuple(self._names),
             self._models,
             self.seen,
-            {name: why for name, why in self._dataset.log.unreadable.items() if name in tried},
+            unreadable_of(self._dataset, self.seen),
             self._size,
         )
         rows = sorted(self._kept)
