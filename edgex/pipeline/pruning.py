@@ -213,11 +213,14 @@ def _without_channels(job: _Job) -> Pruned:
     sparsity = pruned.record.sparsity if pruned is not None else _sparsity(job)
     graph = job.form if pruned is None else pruned.graph
     for number in range(done + 1, steps + 1):
-        left = (1 - sparsity) ** (number / steps) * whole
-        ranking = job.ranking if graph is job.form else _ranked(job, graph)
-        cut = _cut(graph, *ranking, 1 - left / inspect_graph(graph).macs, job.multiple)
-        stage = f"prune {number} of {steps}"
-        result = job.fine_tuned(cut, stage, last=number == steps)
+        left, last = (1 - sparsity) ** (number / steps) * whole, number == steps
+        share = 1 - left / inspect_graph(graph).macs
+        if share > 0:
+            ranking = job.ranking if graph is job.form else _ranked(job, graph)
+            graph = _cut(graph, *ranking, share, job.multiple)
+        elif not last:  # the step before took more than it had to, since widths go by whole multiples
+            continue
+        result = job.fine_tuned(graph, f"prune {number} of {steps}", last=last)
         pruned = Pruned(result.graph, job.record(result, sparsity))
         graph = pruned.graph
         job.keep(f"step-{number}", pruned)

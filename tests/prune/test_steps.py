@@ -1,0 +1,57 @@
+"""Pruning in steps, and what of them an earlier run has kept; with training that changes nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pruning_cases import all_macs, demo_xception
+
+from edgex.dataset import open_dataset
+from edgex.graph.ir import Graph
+from edgex.pipeline import pruning
+from edgex.pipeline.calibration import read_model_file
+from edgex.pipeline.options import PruneOptions, QuantizeOptions
+from edgex.pipeline.pruning import Pruned, prune_model
+from edgex.resources import demo_model
+from edgex.train.checkpoint import History
+from edgex.train.loop import TrainResult
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Graph, int]]:
+    """The graphs that are trained, and for how many epochs."""
+    seen: list[tuple[Graph, int]] = []
+
+    def nothing(graph: Graph, _plan: None, _dataset: Any, _preprocessing: Any, options: Any, **_: Any) -> TrainResult:
+        seen.append((graph, options.epochs))
+        return TrainResult(graph, None, History((1.0,), (0.5,)), 0, 0, labelled=True)
+
+    monkeypatch.setattr(pruning, "train", nothing)
+    return seen
+
+
+def pruned(folder: Path, sparsity: float, steps: int) -> Pruned:
+    prune = PruneOptions(sparsity=sparsity, steps=steps, importance="norm")
+    options = QuantizeOptions(prune=prune, threads=1)
+    source = read_model_file(demo_model(), options)
+    images = open_dataset("digits", role="training").sample(80)
+    return prune_model(source, images, None, options, folder, lambda *_: None)
+
+
+def test_each_step_cuts(tmp_path: Path, trained: list[tuple[Graph, int]]) -> None:
+    result = pruned(tmp_path / "kept", 0.5, steps=2)
+    left = [all_macs(graph) / all_macs(demo_xception()) for graph, _ in trained]
+    assert left[1] <= 0.5 < left[0] <= 0.5**0.5
+    assert [epochs for _, epochs in trained] == [1, 2]
+    assert all_macs(result.graph) == all_macs(trained[1][0])
+
+
+@pytest.mark.parametrize("steps", [2, 8])
+def test_a_step_that_took_more_than_its_share_leaves_the_next_uncut(
+    tmp_path: Path, trained: list[tuple[Graph, int]], steps: int
+) -> None:
+    """Widths go by whole multiples of 8. What is left uncut is not trained again, but for the last time."""
+    result = pruned(tmp_path / "kept", 0.05, steps)
+    assert [each for _, each in trained] == [1, 2]
+    assert all_macs(trained[-1][0]) == all_macs(trained[-2][0]) == all_macs(result.graph)
+    assert result.record.macs[1] <= 0.95 * result.record.macs[0]
