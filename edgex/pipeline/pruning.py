@@ -19,7 +19,7 @@ from edgex.pipeline.latency import sparsity_for, stopwatch
 from edgex.pipeline.options import PruneOptions, QuantizeOptions
 from edgex.pipeline.origin import origin_of
 from edgex.pipeline.stages import digest, key_of
-from edgex.pipeline.training import TRAINING_LIBRARIES
+from edgex.pipeline.training import TRAINING_LIBRARIES, training_key
 from edgex.prune.allotment import choose
 from edgex.prune.channels import Coupling, couple, remove
 from edgex.prune.importance import Importance, batch_norm_scale, gate_tensors, taylor, weight_norm
@@ -127,7 +127,7 @@ class _Job:
     @cached_property
     def key(self) -> str:
         """What must be the same for work to be of this job."""
-        return key_of(
+        return training_key(
             model=file_record(self.source.path).sha256,
             images=self.dataset.fingerprint,
             preprocessing=self.source.preprocessing.to_json(),
@@ -135,7 +135,6 @@ class _Job:
             multiple=self.multiple,
             timed=None if self.options.latency is None or self.target is None else self.target.name,
             threads=self.threads,
-            versions=library_versions(TRAINING_LIBRARIES),
         )
 
     def kept(self, name: str) -> Pruned | None:

@@ -14,9 +14,9 @@ from edgex.output import locked, replace_files
 from edgex.pipeline.calibration import Progress, data_warnings, preprocessing_of
 from edgex.pipeline.origin import refuse_to_replace
 from edgex.pipeline.pruning import pruning_form
-from edgex.pipeline.stages import digest, key_of, unfinished
+from edgex.pipeline.stages import digest, unfinished
 from edgex.pipeline.start import IMAGENET, Start, start_of
-from edgex.pipeline.training import TRAINING_LIBRARIES
+from edgex.pipeline.training import TRAINING_LIBRARIES, training_key
 from edgex.preprocess import Preprocessing, Resize, Scale
 from edgex.records import Artifact, ArtifactKind
 from edgex.runtime import physical_cores
@@ -192,14 +192,13 @@ class _Job:
     def key(self) -> str:
         """What must be the same for work to be of this job."""
         recipe, training = self.recipe
-        return key_of(
+        return training_key(
             network=digest(self.start.graph),
             images=self.dataset.fingerprint,
             preprocessing=self.preprocessing.to_json(),
             recipe=asdict(recipe),
             training=asdict(training),
             threads=self.threads,
-            versions=library_versions(TRAINING_LIBRARIES),
         )
 
     def trained(self, folder: Path, logs: Path | None, progress: Progress) -> TrainResult:

@@ -58,7 +58,7 @@ def train_calibrated(
     assert options.qat is not None
     threads = options.threads or physical_cores()
     folder.mkdir(exist_ok=True)
-    key = key_of(
+    key = training_key(
         network=digest(calibrated.graph),
         teacher=digest(teacher),
         plan=calibrated.plan.to_json(),
@@ -66,7 +66,6 @@ def train_calibrated(
         preprocessing=model.preprocessing.to_json(),
         options=asdict(options.qat),
         threads=threads,
-        versions=library_versions(TRAINING_LIBRARIES),
     )
     result = train(
         calibrated.graph,
@@ -105,6 +104,13 @@ def training_images(model: ModelFile, images: str | Path, options: QuantizeOptio
             fix="Give images of the classes that the model was trained on, or images without labels.",
         )
     return dataset
+
+
+def training_key(**parts: Any) -> str:
+    """What must be the same for work that took long to be taken up again: all parts, and the code that did it."""
+    from edgex import __version__
+
+    return key_of(**parts, versions={"edgex": __version__, **library_versions(TRAINING_LIBRARIES)})
 
 
 def _record(result: TrainResult, dataset: Dataset, options: TrainOptions, threads: int) -> str:

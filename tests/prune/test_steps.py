@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pruning_cases import all_macs, demo_xception
 
+import edgex
 from edgex.dataset import open_dataset
 from edgex.graph.ir import Graph
 from edgex.pipeline import pruning
@@ -55,3 +56,14 @@ def test_a_step_that_took_more_than_its_share_leaves_the_next_uncut(
     assert [each for _, each in trained] == [1, 2]
     assert all_macs(trained[-1][0]) == all_macs(trained[-2][0]) == all_macs(result.graph)
     assert result.record.macs[1] <= 0.95 * result.record.macs[0]
+
+
+def test_what_another_version_kept_is_not_taken(
+    tmp_path: Path, trained: list[tuple[Graph, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pruned(tmp_path / "kept", 0.5, steps=1)
+    pruned(tmp_path / "kept", 0.5, steps=1)
+    assert len(trained) == 1
+    monkeypatch.setattr(edgex, "__version__", "9.9")
+    pruned(tmp_path / "kept", 0.5, steps=1)
+    assert len(trained) == 2
