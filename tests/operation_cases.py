@@ -130,6 +130,7 @@ CASES = {
     "resize a pixel": over(GlobalAveragePool(keepdims=True), Resize((5, 4))),
     "resize to the nearest": single(Resize((20, 27), "nearest")),
     "resize to the nearest of another shape": single(Resize((7, 23), "nearest")),
+    "resize to the nearest of two as near": single(Resize((3, 6), "nearest")),
     "flatten": single(Flatten()),
     "flatten a vector": over(GlobalAveragePool(), Flatten()),
     "reshape to an image": over(Relu(), Reshape((9, -1, 2))),

@@ -10,7 +10,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgex.graph.ir import Activation, ActivationFunction, Add, Affine, Array, LeakyRelu, Multiply, Node, Op, Relu
+from edgex.graph.ir import (
+    Activation,
+    ActivationFunction,
+    Add,
+    Affine,
+    Array,
+    Identity,
+    LeakyRelu,
+    Multiply,
+    Node,
+    Op,
+    Relu,
+)
 from edgex.graph.onnx_call import Call, Tensor
 
 ERF, GATE, TWICE = "erf(x / sqrt 2)", "1 + erf(x / sqrt 2)", "x * (1 + erf(x / sqrt 2))"
@@ -29,9 +41,15 @@ GATES: Mapping[str, ActivationFunction] = {"sigmoid": "silu", "hard_sigmoid": "h
 """What a tensor times this function of itself is."""
 
 
+MOST_OFFSET = 1024.0
+"""Of a bound that is added and taken off again: in float32 that costs a value of 1 the places below 6e-5."""
+
+
 def read_add(call: Call) -> Tensor:
     """Add, Sum: of tensors, or of a tensor and a constant."""
     tensor, constant = _operands(call)
+    if len(call.inputs) == 1:
+        return call.emit(Identity(), [tensor])
     if constant is None:
         return call.emit(Add(), _alike(call))
     if tensor.part == ERF and np.all(constant == 1):
@@ -77,20 +95,28 @@ def read_negative(call: Call) -> Tensor:
 
 
 def read_clip(call: Call) -> Tensor:
-    """Clip: a ReLU where it begins at 0, else one between two offsets."""
+    """Clip: a ReLU where it begins at 0, else one between two offsets: ``low + relu(x - low)``, with a top.
+
+    Without a lower bound it is ``high - relu(high - x)``.
+    """
     low, high = (
         float(call.constant(position).item()) if call.has(position) else call.attribute(key, default)
         for position, key, default in ((1, "min", -math.inf), (2, "max", math.inf))
     )
-    top = high - low if high < np.finfo(np.float32).max else None
-    if not math.isfinite(low) or not high > low:
-        raise call.refusal(f"bounds of {low} and {high}")
+    largest = float(np.finfo(np.float32).max)
+    below, above = low > -largest, high < largest  # whether it is bounded there
+    factor, edge = (1.0, low) if below else (-1.0, high)
+    if not high > low or (abs(edge) > MOST_OFFSET and (below or above)):
+        raise call.refusal(f"bounds of {low:g} and {high:g}")
+    if not below and not above:
+        return call.emit(Identity(), [call.tensor()])
+    top = high - low if below and above else None
     if low == 0:
         return call.emit(Relu(top), [call.tensor()])
     given = call.whole()
-    raised = _add(call, "raised", Affine(), given, **_uniform(call, given, 1.0, -low))
+    raised = _add(call, "raised", Affine(), given, **_uniform(call, given, factor, -factor * edge))
     clipped = _add(call, "clipped", Relu(top), raised)
-    return call.emit(Affine(), [clipped], _uniform(call, given, 1.0, low))
+    return call.emit(Affine(), [clipped], _uniform(call, given, factor, edge))
 
 
 def read_parametric_relu(call: Call) -> Tensor:
@@ -150,6 +176,8 @@ def _gated(call: Call, gate: int, value: int) -> Tensor | None:
     gated, given = call.inputs[gate], call.inputs[value]
     assert isinstance(gated, Tensor)
     assert isinstance(given, Tensor)
+    if gated.axes != given.axes:
+        return None
     if gated.part == GATE and not given.part:
         if given.name == gated.name:
             return replace(gated, part=TWICE)

@@ -34,7 +34,7 @@ class Tensor:
         axes: for each axis in the file, the number that it has in the graph, the batch being 0.
         flattened: (channels, height, width) of the image that it was in the file's order, where the graph's vector is
             in another.
-        part: it stands for a part of a function, and is not in the graph; see :mod:`edgex.graph.onnx_operators`.
+        part: it stands for a part of a function, and is not in the graph; see :mod:`edgex.graph.onnx_arithmetic`.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Call:
         return value
 
     def whole(self, position: int = 0) -> Tensor:
-        """A tensor whose axes are where the graph has them, or that has one axis beside the batch."""
+        """A tensor that the graph has as the file has it, but for the order of its axes."""
         tensor = self.tensor(position)
         if tensor.flattened is not None:
             raise self.refusal("a flattened image as its input")
@@ -112,8 +112,6 @@ class Call:
 
     def shape(self, tensor: Tensor) -> Shape:
         """As the file sees it, the batch being 1."""
-        if tensor.flattened is not None:
-            return (1, *self.nodes.shapes[tensor.name])
         within = (1, *self.nodes.shapes[tensor.name])
         return tuple(within[axis] for axis in tensor.axes)
 
@@ -128,6 +126,8 @@ class Call:
         """A constant in float32. ModelError if it is not finite."""
         with np.errstate(over="ignore"):
             array = self.constant(position).astype(np.float32)
+        if not array.size:
+            raise self.refusal(f"no number in input {position}")
         if not np.isfinite(array).all():
             raise ModelError(
                 f"the weights of the node {self.name!r} hold NaN or infinity in float32",

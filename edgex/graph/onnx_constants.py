@@ -9,6 +9,7 @@ import numpy as np
 
 from edgex.graph.ir import Concat, Identity
 from edgex.graph.onnx_call import BATCH, ROW, Call, Constant, PerImage, Tensor, Value
+from edgex.graph.onnx_resize import read_nearest
 from edgex.graph.onnx_shapes import shaped
 from edgex.graph.onnx_windows import read_crop
 
@@ -55,10 +56,12 @@ def read_range(call: Call) -> Constant:
 
 
 def read_gather(call: Call) -> Value:
-    """Gather, of constants; or of all values of a tensor, in their order."""
+    """Gather, of constants; or of all values of a tensor, in their order; or of rows or columns of an image."""
+    row = call.inputs[0] if call.inputs else None
+    if isinstance(row, Tensor) and not row.part:
+        return read_nearest(call)
     if call.attribute("axis", 0) != 0:
         raise call.refusal("an axis that is not the first")
-    row = call.inputs[0]
     if isinstance(row, Tensor) and row.part == ROW:
         return _taken_apart(call, replace(row, part=""), call.constant(1, per_image=True))
     given, chosen = call.constant(0), call.constant(1)
@@ -74,7 +77,7 @@ def read_concatenate(call: Call) -> Value:
     if not any(isinstance(value, Tensor) for value in call.inputs):
         constants = [call.constant(position) for position in range(len(call.inputs))]
         _expect_few(call, sum(constant.size for constant in constants))
-        return np.concatenate(constants)
+        return np.concatenate(constants, call.axis(call.attribute("axis", 1), constants[0].ndim))
     tensors = [call.whole(position) for position in range(len(call.inputs))]
     axis = call.axis(call.attribute("axis", 1), tensors[0].rank)
     if tensors[0].axes[axis] != tensors[0].rank - 1 or len({tensor.axes for tensor in tensors}) > 1:

@@ -19,7 +19,6 @@ from edgex.graph.ir import (
     GlobalMaxPool,
     Identity,
     LeakyRelu,
-    Op,
     Relu,
     Softmax,
 )
@@ -92,6 +91,9 @@ def _convolution(call: Call) -> Tensor:
     outputs, per_group, *kernel = weights.shape
     groups, channels = call.attribute("group", 1), call.nodes.shapes[image.name][2]
     params = {"bias": call.weights(2)} if call.has(2) else {}
+    if groups < 1 or outputs % groups:
+        raise ValueError(f"{outputs} outputs are not as many in each of {groups} groups")
+    _expect_channels(params, outputs)
     strides, dilation, padding = convolution_window(call, image, (kernel[0], kernel[1]))
     if groups == channels > 1 and per_group == 1:
         if outputs % channels:
@@ -169,6 +171,18 @@ def _hard_sigmoid(call: Call) -> Tensor:
     return call.emit(Activation("hard_sigmoid"), [call.tensor()])
 
 
+def _swish(call: Call) -> Tensor:
+    if call.attribute("alpha", 1.0) != 1.0:
+        raise call.refusal(f"the factor {call.attribute('alpha', 1.0):g}")
+    return call.emit(Activation("silu"), [call.tensor()])
+
+
+def _dropout(call: Call) -> Tensor:
+    if call.has(2) and np.any(call.constant(2)):
+        raise call.refusal("training_mode")
+    return call.emit(Identity(), [call.tensor()])
+
+
 def _gelu(call: Call) -> Tensor:
     if call.attribute("approximate", "none") != "none":
         raise call.refusal("the approximation by tanh")
@@ -177,9 +191,11 @@ def _gelu(call: Call) -> Tensor:
 
 def _softmax(call: Call) -> Tensor:
     given = call.whole()
-    default = 1 if call.opset < 13 else -1
-    if given.axes[call.axis(call.attribute("axis", default), given.rank)] != given.rank - 1:
+    axis = call.axis(call.attribute("axis", 1 if call.opset < 13 else -1), given.rank)
+    if given.axes[axis] != given.rank - 1:
         raise call.refusal("an axis that is not that of the channels")
+    if call.opset < 13 and math.prod(call.shape(given)[axis + 1 :]) > 1:  # it was over all axes from this one on
+        raise call.refusal("more axes than that of the channels, as before opset 13")
     return call.emit(Softmax(), [given])
 
 
@@ -210,15 +226,10 @@ def _arithmetic(read: Callable[[Call], Tensor]) -> Callable[[Call], Value]:
     )
 
 
-def _plain(op: Op) -> Callable[[Call], Tensor]:
-    return lambda call: call.emit(op, [call.tensor()])
-
-
 FUNCTIONS: Mapping[str, ActivationFunction] = {
     "HardSwish": "hard_silu",
     "Sigmoid": "sigmoid",
     "Softplus": "softplus",
-    "Swish": "silu",
     "Tanh": "tanh",
 }
 QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger")
@@ -236,7 +247,7 @@ OPERATORS: Mapping[str, Callable[[Call], Value]] = {
     "ConstantOfShape": read_constant_of_shape,
     "Conv": _convolution,
     "Div": _arithmetic(read_divide),
-    "Dropout": _plain(Identity()),
+    "Dropout": _dropout,
     "Elu": _elu,
     "Erf": read_erf,
     "Flatten": read_flatten,
@@ -268,6 +279,7 @@ OPERATORS: Mapping[str, Callable[[Call], Value]] = {
     "Squeeze": read_squeeze,
     "Sub": _arithmetic(read_subtract),
     "Sum": _arithmetic(read_add),
+    "Swish": _swish,
     "Transpose": read_transpose,
     "Unsqueeze": read_unsqueeze,
     "Where": read_where,

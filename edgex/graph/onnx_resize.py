@@ -1,9 +1,13 @@
 """Resize of ONNX, in those of its many forms that compute what :class:`edgex.graph.ir.Resize` does."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 
 from edgex.graph.ir import Pair, Resize
 from edgex.graph.limits import EXTENT_LIMIT
+from edgex.graph.nearest import nearest_pixels
 from edgex.graph.onnx_call import BATCH, Call, Tensor
 
 WHOLE = 1e-5
@@ -26,6 +30,23 @@ def read_resize(call: Call) -> Tensor:
     raise call.refusal(f"the mode {mode!r} of the coordinates {coordinates!r} from {before[:2]} to {size}")
 
 
+def read_nearest(call: Call) -> Tensor:
+    """Gather, of those rows or columns of an image that the nearest pixels are in."""
+    image, chosen = call.image(), call.constant(1)
+    before = call.nodes.shapes[image.name]
+    axis = call.axis(call.attribute("axis", 0), 4) - 2
+    if axis not in (0, 1) or chosen.ndim != 1 or not 0 < chosen.size <= EXTENT_LIMIT:
+        raise call.refusal("a choice of other than rows or columns")
+    if not np.array_equal(chosen % before[axis], nearest_pixels(before[axis], chosen.size)):
+        raise call.refusal("a choice of pixels that are not the nearest")
+    if axis == 0:
+        return call.emit(Resize((chosen.size, before[1]), "nearest"), [image])
+    rows = call.nodes.made[image.name]
+    if isinstance(rows.op, Resize) and rows.op == Resize((before[0], call.nodes.shapes[rows.inputs[0]][1]), "nearest"):
+        image = replace(image, name=rows.inputs[0])  # rows and then columns of one image
+    return call.emit(Resize((before[0], chosen.size), "nearest"), [image])
+
+
 def _is_half_pixel(coordinates: str, before: tuple[int, ...], size: Pair) -> bool:
     """PyTorch's coordinates are others only for a single pixel, and of a single pixel all is the same."""
     single = any(after == 1 < extent for extent, after in zip(before, size, strict=False))
@@ -36,11 +57,11 @@ def _is_nearest(call: Call, coordinates: str, before: tuple[int, ...], size: Pai
     rounding = call.attribute("nearest_mode", "round_prefer_floor" if call.opset > 10 else "floor")
     if _is_half_pixel(coordinates, before, size) and rounding == "round_prefer_ceil":
         return True
+    # Each pixel as many times: then no new centre is as near to two old ones
     whole = all(after % extent == 0 for extent, after in zip(before, size, strict=False))
-    # Each pixel so many times, and no new centre is as near to two old ones unless they are as many again
-    odd = all((after // extent) % 2 for extent, after in zip(before, size, strict=False))
     repeated = coordinates == "asymmetric" and rounding == "floor"
-    return whole and (repeated or (_is_half_pixel(coordinates, before, size) and (odd or "prefer" in rounding)))
+    near = "prefer" in rounding or size == before[:2]
+    return whole and (repeated or (near and _is_half_pixel(coordinates, before, size)))
 
 
 def _size(call: Call, before: tuple[int, ...]) -> Pair:
@@ -54,8 +75,8 @@ def _size(call: Call, before: tuple[int, ...]) -> Pair:
         if not np.isfinite(scales).all() or len(scales) != len(axes):
             raise ValueError(f"its factors are {scales.tolist()}")
         extents = (1, call.nodes.shapes[call.image().name][2], *before)
-        made = [extents[axis] * float(factor) for axis, factor in zip(axes, scales, strict=True)]
-        wanted = [round(extent) for extent in made]
+        made = [float(np.float32(extents[axis]) * factor) for axis, factor in zip(axes, scales, strict=True)]
+        wanted = [math.floor(extent) for extent in made]
         if not np.allclose(made, wanted, rtol=WHOLE, atol=0):
             raise call.refusal(f"factors that make {made} pixels")
     else:

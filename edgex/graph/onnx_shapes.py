@@ -69,7 +69,10 @@ def read_unsqueeze(call: Call) -> Value:
     if not isinstance(given, Tensor):
         return np.expand_dims(call.constant(0, per_image=True), tuple(axes))
     shape = list(call.shape(call.tensor()))
-    for axis in sorted(call.axis(axis, len(shape) + len(axes)) for axis in axes):
+    places = sorted(call.axis(axis, len(shape) + len(axes)) for axis in axes)
+    if 0 in places:
+        raise call.refusal("an axis before that of the images")
+    for axis in places:
         shape.insert(axis, 1)
     return shaped(call, call.tensor(), tuple(shape[1:]))
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgex.errors import ModelError, UsageError
 from edgex.graph.building import Nodes
-from edgex.graph.ir import Graph, Input, Node
+from edgex.graph.ir import Graph, Identity, Input, Node
 from edgex.graph.keras_archive import naming
 from edgex.graph.limits import LAYER_LIMIT, NAME_LIMIT
 from edgex.graph.onnx_call import NCHW, NHWC, Call, Constant, Tensor, Value
@@ -72,7 +72,11 @@ class _Builder:
                 self._input(given, source)
         for node in source.node:
             self._node(node)
-        return self._named(source, self.nodes.graph(source.name or name, [self._output(o.name) for o in source.output]))
+        outputs = [self._output(output.name) for output in source.output]
+        graph = self.nodes.graph(_printable(source.name) or name, outputs)
+        _refuse_same(graph)
+        notes = tuple(f"The model has {each} values; they are read as float32." for each in _other_types(source))
+        return replace(self._named(source, graph), notes=notes)
 
     def _input(self, given: "ValueInfoProto", source: "GraphProto") -> None:
         sizes = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in given.type.tensor_type.shape.dim]
@@ -105,6 +109,8 @@ class _Builder:
         inputs = [self._value(name) if name else None for name in node.input]
         name = self._free(_module(node) or node.name or node.output[0])
         call = Call(name, node.op_type, inputs, _attributes(node), self.opset, self.nodes)
+        if node.output[0] in self.values:
+            raise ModelError(f"it makes {node.output[0]!r} twice", fix=EXPORT_AGAIN)
         with self._fitting(call.name, node.op_type):
             self.values[node.output[0]] = read_operator(call)
 
@@ -117,18 +123,24 @@ class _Builder:
         value = self._value(name)
         if not isinstance(value, Tensor) or value.part or value.flattened is not None:
             raise ModelError(f"its output {name!r} is not computed from the image", fix=EXPORT_AGAIN)
+        if value.axes not in (NCHW, tuple(range(value.rank))):
+            raise ModelError(
+                f"its output {name!r} has its axes in the order {value.axes}, height before width and channels last "
+                "being (0, 1, 2, 3)",
+                fix="Export the model without the Transpose at its end.",
+            )
         return value.name
 
     def _named(self, source: "GraphProto", graph: Graph) -> Graph:
         """Give the tensors at the outputs the names that these have in the file."""
-        wanted = {self._output(output.name): output.name for output in source.output}
+        wanted = {self._output(output.name): _printable(output.name) for output in source.output}
         names = {old: new for old, new in wanted.items() if new not in graph and not isinstance(graph[old].op, Input)}
         renamed = {old: [_renamed(graph[old], new)] for old, new in names.items()}
         return graph.rewrite(renamed, names)
 
     def _free(self, name: str) -> str:
         """The name without what is before its first letter, or with a number if it is taken."""
-        name = name.lstrip("/") or "node"
+        name = _printable(name).lstrip("/") or "node"
         if len(name) > NAME_LIMIT:
             raise ModelError(f"it has a name of {len(name)} characters", fix="Name it in fewer.")
         numbered = (f"{name}_{number}" for number in count(1))
@@ -147,6 +159,37 @@ class _Builder:
             raise UsageError(
                 f"it cannot take images of {size}: {problem}", fix="Choose another --input-size."
             ) from error
+
+
+def _refuse_same(graph: Graph) -> None:
+    """ModelError if an output is an input, or another output."""
+    found: dict[str, str] = {}
+    for output in graph.outputs:
+        name = output
+        while isinstance(graph[name].op, Identity):
+            name = graph[name].inputs[0]
+        if isinstance(graph[name].op, Input):
+            raise ModelError(f"its output {output!r} is its input", fix="Export the model without that output.")
+        if name in found:
+            raise ModelError(
+                f"its outputs {found[name]!r} and {output!r} are the same", fix="Export the model with one of them."
+            )
+        found[name] = output
+
+
+def _other_types(source: "GraphProto") -> list[str]:
+    """Names of the types other than float32 that its weights and inputs have, where they are floats."""
+    from onnx import TensorProto
+
+    odd = {TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16", TensorProto.DOUBLE: "float64"}
+    types = {tensor.data_type for tensor in source.initializer}
+    types |= {given.type.tensor_type.elem_type for given in source.input}
+    return [name for each, name in odd.items() if each in types]
+
+
+def _printable(name: str) -> str:
+    """A name that does no more to a terminal than to stand there."""
+    return "".join(sign if sign.isprintable() else "_" for sign in name)
 
 
 def _module(node: "NodeProto") -> str:

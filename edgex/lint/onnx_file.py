@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
+CONSTANT_NUMBERS = {"value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
+"""Other attributes that the node Constant may have, and their types."""
+
 LEAST_INPUTS = {
     "Cast": 1,
     **dict.fromkeys(("Conv", "ConvTranspose", "DequantizeLinear", "Gemm", "MatMul", "QuantizeLinear"), 2),
@@ -82,11 +85,18 @@ class OnnxFile:
     @cached_property
     def constants(self) -> dict[str, "TensorProto"]:
         """Initializers and the outputs of Constant nodes."""
+        from onnx import helper, numpy_helper
+
         constants = {tensor.name: tensor for tensor in self.model.graph.initializer}
         for node in self.nodes:
             for attribute in node.attribute:
-                if node.op_type == "Constant" and attribute.name == "value":
+                if node.op_type != "Constant" or not node.output:
+                    continue
+                if attribute.name == "value":
                     constants[node.output[0]] = attribute.t
+                elif attribute.name in CONSTANT_NUMBERS:
+                    numbers = np.array(helper.get_attribute_value(attribute), CONSTANT_NUMBERS[attribute.name])
+                    constants[node.output[0]] = numpy_helper.from_array(numbers, node.output[0])
         return constants
 
     @cached_property

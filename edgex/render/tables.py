@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgex.console import out
 from edgex.records import split_names
 from edgex.render.plot import latency_plot
-from edgex.render.text import milliseconds, percent, prefixed, pruning_sentence, size
+from edgex.render.text import milliseconds, on_one_line, percent, prefixed, pruning_sentence, size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -161,7 +161,7 @@ def show_inspection(inspection: "Inspection") -> None:
         shape = "×".join(map(str, layer.shape))
         found = layer.separable
         beside = [] if found is None else [f"{found.regular_macs:,}", f"{found.ratio:.2f}×"]
-        table.add_row(layer.name, layer.op, shape, f"{layer.parameters:,}", f"{layer.macs:,}", *beside)
+        table.add_row(on_one_line(layer.name), layer.op, shape, f"{layer.parameters:,}", f"{layer.macs:,}", *beside)
     out().print(table)
     out().print(
         f"{inspection.parameters:,} parameters ({inspection.trainable_parameters:,} trainable), "
@@ -242,7 +242,7 @@ def show_target(target: "TargetProfile") -> None:
 
 def show_findings(path: Path, findings: Sequence["Finding"]) -> None:
     for finding in findings:
-        out().print(str(finding))
+        out().print(on_one_line(str(finding)))
     out().print(f"{path}: {len(findings)} findings" if findings else f"{path} keeps all rules")
 
 

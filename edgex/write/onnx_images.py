@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex.graph.ir import Crop, Node, Pad, Resize
+from edgex.graph.nearest import has_ties, nearest_pixels
 from edgex.graph.shapes import Shape
 
 NEAREST = {"mode": "nearest", "nearest_mode": "round_prefer_ceil"}
@@ -42,6 +43,12 @@ def write_other_size(
             bounds = {"starts": [top, left], "ends": [shape[0] - bottom, shape[1] - right], "axes": [2, 3]}
             constants = [constant(f"{node.name}.{key}", np.array(value, np.int64)) for key, value in bounds.items()]
             return emit("Slice", [x, *constants], out)
+        case Resize(size, "nearest") if any(map(_is_unsure, shape[:2], size)):
+            rows, columns = (
+                constant(f"{node.name}.{axis}", nearest_pixels(before, after))
+                for axis, before, after in zip(("rows", "columns"), shape[:2], size, strict=True)
+            )
+            return emit("Gather", [emit("Gather", [x, rows], f"{out}.taller", axis=2), columns], out, axis=3)
         case Resize(size, method):
             factors = [_factor(before, after) for before, after in zip(shape[:2], size, strict=True)]
             scales = constant(f"{node.name}.scales", np.array([1, 1, *factors], np.float32))
@@ -49,6 +56,11 @@ def write_other_size(
             return emit("Resize", [x, "", scales], out, coordinate_transformation_mode="half_pixel", **how)
         case other:
             raise ValueError(f"{node.name}: {type(other).__name__} keeps the size of its image")
+
+
+def _is_unsure(before: int, after: int) -> bool:
+    """Whether rounding a factor to float32 could tell which of two pixels is taken."""
+    return has_ties(before, after) and float(_factor(before, after)) * before != after
 
 
 def _factor(before: int, after: int) -> np.float32:

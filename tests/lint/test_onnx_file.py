@@ -166,3 +166,13 @@ def test_weights_in_a_file_beside(tmp_path: Path) -> None:
     assert lint_onnx(file, TARGETS["jetson"], external_data=True) == []
     with pytest.raises(ModelError, match=r"another file.*\n.*--external-data"):
         lint_onnx(file, TARGETS["jetson"])
+
+
+def test_constants_as_plain_numbers(tmp_path: Path) -> None:
+    """A scale is a constant in whatever attribute it is written."""
+    model = Qdq(TARGETS["jetson"]).model(17)
+    (scale,) = (tensor for tensor in model.graph.initializer if tensor.name == "pointwise.scale")
+    number = float(numpy_helper.to_array(scale))
+    model.graph.initializer.remove(scale)
+    model.graph.node.insert(0, helper.make_node("Constant", [], [scale.name], value_float=number))
+    assert lint(model, TARGETS["jetson"], tmp_path) == {}

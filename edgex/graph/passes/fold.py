@@ -37,6 +37,7 @@ def fold_affine(graph: Graph) -> PassResult:
     """
     changed: list[str] = []
     kept: dict[str, str] = {}
+    shapes = graph.shapes  # stay as they are
     for name in [node.name for node in graph.nodes if isinstance(node.op, BatchNorm | Affine)]:
         node = graph[name]
         scale, offset = _scale_and_offset(node)
@@ -44,7 +45,7 @@ def fold_affine(graph: Graph) -> PassResult:
         if isinstance(producer.op, Conv2D | DepthwiseConv2D | Dense) and graph.sole_consumer(producer.name) is node:
             folded = _fold_into(producer, scale, offset)
             graph = graph.rewrite({name: [], producer.name: [folded]}, {name: producer.name})
-        elif len(graph.shapes[name]) == 3:
+        elif len(shapes[name]) == 3:
             params = {"kernel": scale.reshape(1, 1, -1, 1), "bias": offset}
             graph = graph.rewrite({name: [Node(name, DepthwiseConv2D(), node.inputs, params)]})
         else:
