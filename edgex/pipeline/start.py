@@ -17,6 +17,7 @@ from edgex.prune.record import PruningRecord
 from edgex.train.head import classes_of, head, pixels_of, reads_one_image, with_classes
 from edgex.train.pretrained import imagenet_graph
 from edgex.zoo import MODELS, Architecture, build, with_weights
+from edgex.zoo.options import Options
 
 IMAGENET = "imagenet"
 """In the place of a file to take weights from."""
@@ -87,8 +88,10 @@ def start_of(
 
 
 def _from_zoo(name: str, dataset: Dataset, options: Mapping[str, Any], input_size: int | None, seed: int) -> Start:
-    size, notes = (input_size, ()) if input_size is not None else _suiting_size(MODELS[name], dataset)
-    graph = build(name, classes=len(dataset.class_names), input_size=size, seed=seed, **options)
+    architecture = MODELS[name]
+    filled = Options(architecture.options).filled(name, options)  # one may have the name of an argument of build
+    size, notes = (input_size, ()) if input_size is not None else _suiting_size(architecture, dataset)
+    graph = build(name, classes=len(dataset.class_names), input_size=size, seed=seed, **filled)
     return Start(graph, {"name": name}, {}, False, frozenset(), notes)
 
 

@@ -23,7 +23,6 @@ class Architecture:
     """A network that can be built.
 
     Attributes:
-        summary: one line for help.
         task: ``classify`` ends in the probabilities of classes, ``segment`` in those of every pixel.
         native_size: height and width of the images that it was published for.
         least_size: the smallest image, high or wide, of which something is left.
@@ -32,7 +31,6 @@ class Architecture:
         options: by name.
     """
 
-    summary: str
     task: Literal["classify", "segment"]
     native_size: int
     least_size: int
@@ -67,7 +65,6 @@ DEPTH = Option(1.0, "multiplies the blocks of the middle flow", float)
 MODELS: Mapping[str, Architecture] = MappingProxyType(
     {
         "xception": Architecture(
-            "Xception as published (Chollet 2017), and the variants that its paper compares",
             task="classify",
             native_size=299,
             least_size=7,
@@ -91,7 +88,6 @@ MODELS: Mapping[str, Architecture] = MappingProxyType(
             },
         ),
         "inception_v3": Architecture(
-            "Inception V3 (Szegedy et al. 2016), by keras.applications",
             task="classify",
             native_size=299,
             least_size=75,
@@ -99,7 +95,6 @@ MODELS: Mapping[str, Architecture] = MappingProxyType(
             builder=_inception_v3,
         ),
         "aligned_xception": Architecture(
-            "Modified Aligned Xception, backbone of DeepLab V3+, as a classifier (Chen et al. 2018)",
             task="classify",
             native_size=299,
             least_size=1,
@@ -108,7 +103,6 @@ MODELS: Mapping[str, Architecture] = MappingProxyType(
             options={"width": WIDTH, "depth": DEPTH, "output_stride": _output_stride(32)},
         ),
         "deeplab_v3plus": Architecture(
-            "DeepLab V3+ for semantic segmentation (Chen et al. 2018)",
             task="segment",
             native_size=513,
             least_size=1,

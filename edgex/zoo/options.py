@@ -16,7 +16,7 @@ class Option:
 
     Attributes:
         default: what it is untold.
-        summary: one line for help.
+        summary: what it does, in a few words for messages.
         kind: ``float`` is a positive number, ``int`` a positive whole number, ``bool`` yes or no, ``str`` only one of
             the choices.
         choices: all that it takes; beside numbers where the kind is ``int`` and ``others`` is set.
@@ -81,7 +81,7 @@ class Options:
         """All options: those given, checked, and the others' defaults. UsageError names what is not known."""
         for name in given:
             if name not in self.known:
-                listed = ", ".join(self.known) or "none"
+                listed = ", ".join(f"{known} ({option.summary})" for known, option in self.known.items()) or "none"
                 raise UsageError(f"{model} has no option {name!r}.", fix=f"Its options: {listed}.")
         return {
             name: option.check(name, given[name]) if name in given else option.default

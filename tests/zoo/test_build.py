@@ -82,7 +82,7 @@ def test_one_class_is_none() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "takes"),
     [
-        ("xception", {"output_stride": 16}, "width, depth, residual, intermediate, order, segments"),
+        ("xception", {"output_stride": 16}, "width (multiplies all channels), depth (multiplies the blocks of "),
         ("inception_v3", {"width": 0.5}, "none"),
         ("xception", {"width": 0}, "positive number"),
         ("xception", {"width": float("nan")}, "positive number"),
