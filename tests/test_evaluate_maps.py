@@ -13,12 +13,14 @@ from shapes import CLASSES, Shapes, shapes
 
 from edgex.dataset import Dataset, open_dataset
 from edgex.errors import DataError, ModelError, UsageError
-from edgex.evaluate import Crews, evaluate, evaluate_maps
+from edgex.evaluate import Crews, MapResult, evaluate, evaluate_maps
 from edgex.graph.ir import Graph
 from edgex.measure import evaluate_artifacts
 from edgex.preprocess import Preprocessing
 from edgex.render.documents import eval_document
+from edgex.render.evaluations import show_maps
 from edgex.runtime import open_runner
+from edgex.segmentation import Confusions
 from edgex.write.onnx import onnx_model
 from edgex.write.tflite import tflite_model
 
@@ -72,12 +74,14 @@ def test_figures_are_those_of_a_plain_loop(models: list[Path], dataset: Dataset)
         assert [share for _, share in result.classes] == pytest.approx(ious)
         assert result.miou == pytest.approx(np.mean(ious))
         assert result.pixel_accuracy == pytest.approx((masks == found)[counted].mean())
-        assert result.agreeing == pytest.approx((found == maps[0]).mean())
         assert result.miou_interval[0] < result.miou < result.miou_interval[1]
         assert (result.images, result.output) == (34, "softmax")
     assert results[0].miou > 0.8
     assert results[2].miou < results[0].miou - 0.1, "a network that was spoilt must show"
-    assert results[0].agreeing == 1
+    assert [result.agreeing for result in results] == [
+        None,
+        *(pytest.approx((found == maps[0]).mean()) for found in maps[1:]),
+    ]
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -119,6 +123,58 @@ def test_json_of_eval(models: list[Path], dataset: Dataset) -> None:
     assert set(result) == {"path", "runtime", "images", "miou", "pixel_accuracy", "output", "classes"} | intervals
     assert result["miou_low"] < result["miou"] < result["miou_high"]
     assert [each["name"] for each in result["classes"]] == list(CLASSES)
+
+
+# The terminal
+
+
+RESULT = MapResult(
+    path=Path("net.int8.onnx"),
+    runtime="onnxruntime",
+    images=40,
+    miou=0.5,
+    miou_interval=(0.4, 0.6),
+    pixel_accuracy=0.8,
+    pixel_accuracy_interval=(0.7, 0.9),
+    enough=True,
+    classes=(("ground", 0.75), ("disc", None)),
+    output="softmax",
+    agreeing=0.875,
+    confusions=Confusions.joined(2, []),
+)
+
+
+def cells(out: str, name: str) -> list[str]:
+    """The cells of the first row of a table that has a name in it."""
+    row = next(line for line in out.splitlines() if name in line)
+    return [cell.strip() for cell in row.split("  ") if cell.strip()]
+
+
+def test_files_of_different_class_counts_are_shown_together(capsys: pytest.CaptureFixture[str]) -> None:
+    wider = replace(RESULT, path=Path("other.int8.onnx"), classes=(*RESULT.classes, ("2", 0.25)))
+    for results, last in (((RESULT, wider), ["–", "25.00"]), ((wider, RESULT), ["25.00", "–"])):
+        show_maps(results)
+        shown = capsys.readouterr().out
+        assert cells(shown, "ground") == ["ground", "75.00", "75.00"]
+        assert cells(shown, "25.00") == ["2", *last]
+
+
+def test_the_float_file_does_not_agree_with_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    show_maps([replace(RESULT, path=Path("net.fp32.onnx"), agreeing=None), RESULT])
+    shown = capsys.readouterr().out
+    assert cells(shown, "fp32.onnx")[-1] == "80.00"
+    assert cells(shown, "int8.onnx")[-1] == "87.50"
+
+
+@pytest.mark.parametrize("enough", [True, False])
+def test_bounds_that_say_nothing_are_explained(enough: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    show_maps([replace(RESULT, enough=enough)])
+    assert ("fewer than 30 images" in capsys.readouterr().out) == (not enough)
+
+
+def test_few_images_prove_nothing(models: list[Path], dataset: Dataset) -> None:
+    (found,) = evaluate_maps(models[:1], replace(dataset, items=dataset.items[:12]), PREPROCESSING)
+    assert (found.enough, found.miou_interval) == (False, (0, 1))
 
 
 # Refusals

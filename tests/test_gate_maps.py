@@ -68,6 +68,18 @@ def test_too_few_images_prove_nothing(images: int) -> None:
     assert judgement.checks[0].images == 30
 
 
+def test_images_that_are_all_void_prove_nothing() -> None:
+    masks = made.truth(40)
+    masks[29:] = 255
+    before = made.said(masks, 0.1, seed=1)
+    found = made.predictions(masks, {FLOAT: before, INT8: before})
+    (judgement,) = judge(made.report(found), Limits(min_agreement=90)).results
+    drop, agreement = judgement.checks
+    assert (drop.verdict, drop.images) == ("inconclusive", 30)
+    assert "There are 29 images with pixels that are not void" in drop.message
+    assert agreement.verdict == "pass", "which void pixels count in"
+
+
 def test_equal_maps_pass(tmp_path: Path) -> None:
     assert the_check(made.write(tmp_path / "a", made.outcome(40, 0.0)), max_drop=0.01)[0] == "pass"
 
@@ -103,6 +115,9 @@ def test_rare_and_absent_classes_prove_nothing(tmp_path: Path) -> None:
     assert verdict == "inconclusive"
     assert "images with 'triangle'" in message
     assert images == 30
+    of_class = gate(file, Limits(max_class_drop=5)).results[0].checks[1]
+    assert of_class.of == "of it"
+    assert "of" not in gate_document(gate(file, Limits(max_class_drop=5)))["results"][0]["checks"][1]
 
 
 def test_equal_pixels(folder: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from reports import edit
 
 from edgex.errors import DataError
+from edgex.render.validation import show_report
 from edgex.report import MapReport, read_report
 
 
@@ -73,3 +74,13 @@ def test_changed_by_hand(own: Path, path: tuple[str | int, ...], value: object, 
     with pytest.raises(DataError, match=message) as refusal:
         read_report(own)
     assert "edgex validate" in refusal.value.fix
+
+
+@pytest.mark.parametrize("images", [29, 30])
+def test_the_terminal_says_why_bounds_say_nothing(images: int, capsys: pytest.CaptureFixture[str]) -> None:
+    report = made.report(made.outcome(images))
+    show_report(report)
+    shown = capsys.readouterr().out
+    assert ("With fewer than 30 images nothing is proven of mean IoU" in shown) == (images < 30)
+    assert ("+100.00" in shown) == (images < 30)
+    assert (report.baseline.miou_interval == (0, 1)) == (images < 30)

@@ -24,9 +24,10 @@ class MapResult:
         miou: intersection over union, the mean over the classes that are there or are said to be. With the 95 %
             interval of a bootstrap over images, see :mod:`edgex.segmentation.bootstrap`.
         pixel_accuracy: the share of pixels that are taken for what they are, likewise.
+        enough: whether so many images show anything that the intervals hold; else they are 0 to 1.
         classes: names and IoU, by class index; None of a class that is neither there nor said to be.
         output: ``softmax`` if the scores of all pixels are probabilities, else ``logits``.
-        agreeing: share of all pixels for which it says what the float file says; None without one.
+        agreeing: share of all pixels for which it says what the float file says; None of that itself, or without one.
         confusions: pixels of each image.
     """
 
@@ -37,6 +38,7 @@ class MapResult:
     miou_interval: tuple[float, float]
     pixel_accuracy: float
     pixel_accuracy_interval: tuple[float, float]
+    enough: bool
     classes: tuple[tuple[str, float | None], ...]
     output: Output
     agreeing: float | None
@@ -71,10 +73,10 @@ def evaluate_maps(
         tallies = [_Tally(path, name, classes) for path, name in zip(crews.paths, crews.runtimes, strict=True)]
         for image in crews.maps(dataset, preprocessing):
             float_map = None if reference is None else image.maps[reference]
-            for tally, said, softmax in zip(tallies, image.maps, image.softmax, strict=True):
+            for number, (tally, said, softmax) in enumerate(zip(tallies, image.maps, image.softmax, strict=True)):
                 tally.softmax &= softmax
                 tally.counts.append(confusion_cells(image.truth, said, classes))
-                if float_map is not None:
+                if float_map is not None and number != reference:
                     tally.equal += int(np.count_nonzero(said == float_map))
                     tally.pixels += said.size
             if progress is not None:
@@ -125,6 +127,7 @@ class _Tally:
             miou_interval=found.miou.interval(),
             pixel_accuracy=found.pixel_accuracy.value,
             pixel_accuracy_interval=found.pixel_accuracy.interval(),
+            enough=found.miou.enough,
             classes=tuple(zip(names, found.class_iou, strict=True)),
             output="softmax" if self.softmax else "logits",
             agreeing=self.equal / self.pixels if self.pixels else None,

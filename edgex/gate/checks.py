@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 from edgex.comparison import Comparison
 from edgex.gate.maps import map_checks
-from edgex.gate.records import AnyComparison, Check, Limits, Verdict, beside, list_names, settling, worst
+from edgex.gate.records import AnyComparison, Check, ClassCheck, Limits, Verdict, beside, list_names, settling, worst
 from edgex.proportions import ERROR, Z_ONE_SIDED_95, Paired, images_to_settle_share, wilson_interval
 from edgex.report import AnyReport, ArtifactFigures, FileFigures, MapArtifactFigures, MapReport, Report
 
@@ -135,7 +135,7 @@ def _max_class_drop(comparison: Comparison, margin: float, doubt: str) -> Check:
     if verdict != "pass" and len(alike) > 1:
         more = f" {len(alike) - 1} more classes {'fail' if verdict == 'fail' else 'are in doubt'}."
     drop = f"The class {each.name!r} drops by {_found(paired, margin, verdict, error)} ({each.images:,} images)."
-    return Check(name, verdict, f"{drop}{more}{settling(verdict, images, 'of it')}", images)
+    return ClassCheck(name, verdict, f"{drop}{more}{settling(verdict, images, ClassCheck.of)}", images)
 
 
 def _min_agreement(comparison: Comparison, least: float) -> Check:

@@ -1,12 +1,12 @@
 """Limits on what a network says of pixels: mean IoU, IoU by class, equal pixels.
 
-Bounds are those of a bootstrap over images (:mod:`edgex.segmentation.bootstrap`). Of fewer images than it can bear
-nothing is said.
+Bounds are those of a bootstrap over images (:mod:`edgex.segmentation.bootstrap`). Of what too few images show, nothing
+is said.
 """
 
 from collections.abc import Iterator
 
-from edgex.gate.records import Check, Limits, Verdict, beside, list_names, settling, worst
+from edgex.gate.records import Check, ClassCheck, Limits, Verdict, beside, list_names, settling, worst
 from edgex.proportions import ERROR, images_for
 from edgex.report import MapFileFigures
 from edgex.segmentation import FEWEST_IMAGES, ClassChange, Estimate, MapComparison
@@ -25,7 +25,8 @@ def map_checks(baseline: MapFileFigures, comparison: MapComparison, limits: Limi
 def _doubt(baseline: MapFileFigures, known: float | None, comparison: MapComparison) -> str:
     """Why a drop says nothing, for a float model of which ``known`` percent mean IoU are known; empty if it does."""
     if not comparison.enough:
-        return _too_few(comparison.images)
+        shown = comparison.estimate.shown
+        return _too_few(shown, "" if shown == comparison.images else " with pixels that are not void")
     low, high = (100 * bound for bound in baseline.miou_interval)
     if known is not None and not low <= known <= high:
         return (
@@ -89,7 +90,7 @@ def _max_class_drop(comparison: MapComparison, margin: float, doubt: str) -> Che
         return Check(name, "inconclusive", doubt, None if comparison.enough else FEWEST_IMAGES)
     there = [(each, each.drop) for each in comparison.classes if each.pixels]
     error = ERROR / len(there)
-    enough = [(each, drop) for each, drop in there if drop is not None and each.images >= FEWEST_IMAGES]
+    enough = [(each, drop) for each, drop in there if drop is not None and drop.enough]
     judged = [(each, drop, _verdict(drop, margin, error)) for each, drop in enough]
     failed = any(verdict == "fail" for _, _, verdict in judged)
     if comparison.absent and not failed:
@@ -97,7 +98,7 @@ def _max_class_drop(comparison: MapComparison, margin: float, doubt: str) -> Che
     rare = [each for each, _ in there if each.images < FEWEST_IMAGES]
     if rare and not failed:
         fewest = min(rare, key=lambda each: each.images)
-        return Check(name, "inconclusive", _too_few(fewest.images, f" with {fewest.name!r}"), FEWEST_IMAGES)
+        return ClassCheck(name, "inconclusive", _too_few(fewest.images, f" with {fewest.name!r}"), FEWEST_IMAGES)
     return _worst_class(judged, margin, error)
 
 
@@ -119,9 +120,9 @@ def _min_agreement(comparison: MapComparison, least: float) -> Check:
     name = "min-agreement"
     if comparison.agreement is None:
         return Check(name, "inconclusive", "The maps of the earlier release were not kept to compare pixel by pixel.")
-    if not comparison.enough:
-        return Check(name, "inconclusive", _too_few(comparison.images), FEWEST_IMAGES)
     share = comparison.agreement.estimate
+    if not share.enough:
+        return Check(name, "inconclusive", _too_few(share.shown), FEWEST_IMAGES)
     low, high = 100 * share.lower(), 100 * share.upper()
     verdict: Verdict = "pass" if low > least else "fail" if high < least else "inconclusive"
     images = _images(share, least / 100) if verdict == "inconclusive" else None

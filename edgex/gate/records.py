@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from edgex.comparison import Comparison
 from edgex.errors import ExitCode, UsageError
@@ -71,12 +71,21 @@ class Check:
         name: of the limit, as the command line has it: ``max-drop``.
         message: sentences with the figures.
         images: that would settle it, four times in five, if it is inconclusive for want of them.
+        of: what those are of, as :func:`settling` says it. No part of documents.
     """
+
+    of: ClassVar[str] = "in all"
 
     name: str
     verdict: Verdict
     message: str
     images: int | None = None
+
+
+class ClassCheck(Check):
+    """One whose ``images`` are of the class that the message names."""
+
+    of: ClassVar[str] = "of it"
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,7 @@ def beside(value: float, limit: float) -> str:
     return next((text for text in texts if float(text) != limit), texts[0])
 
 
-def settling(verdict: Verdict, images: int | None, of: str = "in all") -> str:
+def settling(verdict: Verdict, images: int | None, of: str = Check.of) -> str:
     """How many images would settle an inconclusive check, as a sentence; None is more than there can be."""
     if verdict != "inconclusive":
         return ""

@@ -1,6 +1,7 @@
 """What ``eval`` found, as tables."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from edgex.console import out
@@ -59,8 +60,18 @@ def show_maps(results: Sequence["MapResult"]) -> None:
         figures = [percent(result.miou), interval, percent(result.pixel_accuracy)]
         table.add_row(names[result.path], result.runtime, f"{result.images:,}", *figures, *agreeing)
     out().print(table)
+    if not all(result.enough for result in results):
+        out().print(unbounded("mean IoU"))
     table = new_table("IoU %", *(names[result.path] for result in results))
-    for index, (name, _) in enumerate(results[0].classes):
-        shares = [result.classes[index][1] for result in results]
+    for classes in zip_longest(*(result.classes for result in results)):
+        (name, _) = next(filter(None, classes))
+        shares = [None if each is None else each[1] for each in classes]
         table.add_row(on_one_line(name), *("–" if share is None else percent(share) for share in shares))
     out().print(table)
+
+
+def unbounded(figure: str) -> str:
+    """Why the bounds of a figure of pixels say nothing."""
+    from edgex.segmentation import FEWEST_IMAGES
+
+    return f"With fewer than {FEWEST_IMAGES} images nothing is proven of {figure}: its bounds are all that it can be."

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgex.console import out
 from edgex.records import split_names
+from edgex.render.evaluations import unbounded
 from edgex.render.explanation import show_explanation
 from edgex.render.tables import new_table
 from edgex.render.text import milliseconds, percent, size
@@ -66,6 +67,8 @@ def show_report(report: "AnyReport") -> None:
         f"{report.data.images:,} images. Drops{' of mean IoU' if maps else ''} are in points, at most so much with "
         "95 % confidence; milliseconds are at batch 1; memory is what a file takes on top of its runtime."
     )
+    if isinstance(report, MapReport) and not report.baseline.measures.miou.enough:
+        out().print(unbounded("mean IoU"))
 
 
 def _accuracy(figures: "AnyFile") -> list[str]:

@@ -7,8 +7,8 @@ standard error of that set, which here follows from the sums by the delta method
 corrected, that keeps one-sided bounds honest where a few of not many images change much; a test of this package
 simulates it.
 
-What they know of the world are the images: of a kind of image that none of them is, they say nothing, and by fewer than
-:data:`FEWEST_IMAGES` nothing should be judged.
+What they know of the world are the images: of a kind of image that none of them is, they say nothing. Of what fewer
+than :data:`FEWEST_IMAGES` show, nothing is proven: the bounds are then all that a figure can be.
 
 Draws come from the raw bits of PCG64 with a fixed seed, which are the same in every version of numpy and on every
 machine, and sums of whole numbers are exact. So a bound can be computed again, and must come out the same.
@@ -29,7 +29,7 @@ RESAMPLES = 4000
 SEED = 0
 
 FEWEST_IMAGES = 30
-"""Below which no bound is believed."""
+"""With which bounds begin to hold."""
 
 LEAST_SPREAD = 0.25
 """Of a drawn set, in standard errors of all images: a set in which by chance nothing changes has none of its own.
@@ -94,6 +94,7 @@ class Estimate:
         deviation: its standard error.
         distances: of drawn sets from it, each in standard errors of its own, rising.
         images: that were drawn from.
+        shown: of those, how many add anything to the figure.
         least: no bound lies below it; so ``most`` above.
     """
 
@@ -101,8 +102,14 @@ class Estimate:
     deviation: float
     distances: Figures
     images: int
+    shown: int
     least: float
     most: float
+
+    @property
+    def enough(self) -> bool:
+        """Whether so many images show it that bounds hold; else they are ``least`` and ``most``."""
+        return self.shown >= FEWEST_IMAGES
 
     def lower(self, error: float = ERROR) -> float:
         """The one-sided bound that is above the true value with a chance of ``error``."""
@@ -119,6 +126,8 @@ class Estimate:
     def _bound(self, share: float) -> float:
         if math.isnan(self.value):
             return self.value
+        if not self.enough:
+            return self.most if share < 0.5 else self.least
         count = len(self.distances)
         place = min(max(math.ceil(share * count) - 1, 0), count - 1) if share < 0.5 else math.floor(share * count)
         bound = self.value - self.deviation * float(self.distances[min(place, count - 1)])
@@ -153,10 +162,12 @@ def estimates(columns: Columns, figures: Sequence[Figure], least: float, most: f
         for distances, figure, each, (value, _), error in zip(found, figures, shown, of_all, errors, strict=True):
             drawn, slopes = figure.of(sums)
             spread = np.maximum(each.error(times, slopes), LEAST_SPREAD * error)
-            distances.append(np.divide(drawn - value, spread, out=np.zeros_like(drawn), where=spread > 0))
+            distances.append(np.divide(drawn - value, spread, out=np.zeros_like(drawn), where=spread != 0))
     return [
-        Estimate(float(value[0]), float(error), _rising(np.concatenate(distances)), count, least, most)
-        for (value, _), error, distances in zip(of_all, errors, found, strict=True)
+        Estimate(
+            float(value[0]), float(error), _rising(np.concatenate(distances)), count, len(each.images), least, most
+        )
+        for each, (value, _), error, distances in zip(shown, of_all, errors, found, strict=True)
     ]
 
 

@@ -1,13 +1,13 @@
 """Two files on the same images: what became of mean IoU, of each class, and of the maps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgex.comparison import Drop
-from edgex.segmentation.bootstrap import FEWEST_IMAGES, Estimate, Figure, Part, estimates
+from edgex.segmentation.bootstrap import Estimate, Figure, Part, estimates
 from edgex.segmentation.counts import ClassPixels, Counts
 from edgex.segmentation.measures import Measures, mean_iou
 
@@ -17,7 +17,7 @@ class ClassChange:
     """IoU of one class.
 
     Attributes:
-        images: that show it.
+        images: that show it, which are those that bound its drop.
         pixels: of it, in all images.
         baseline: IoU, a fraction; None if the class is neither there nor said to be. So ``other``.
         drop: in points; None if it has not an IoU by both.
@@ -37,11 +37,6 @@ class Agreement:
 
     equal: NDArray[np.int64]
     size: int
-
-    @property
-    def changed(self) -> NDArray[np.int64]:
-        """Pixels that differ, (images,)."""
-        return self.size - self.equal
 
     @property
     def share(self) -> float:
@@ -78,8 +73,8 @@ class MapComparison:
 
     @property
     def enough(self) -> bool:
-        """Whether bounds are to be believed at all."""
-        return self.images >= FEWEST_IMAGES
+        """Whether the drop has bounds at all."""
+        return self.estimate.enough
 
     @cached_property
     def of_baseline(self) -> Measures:
@@ -115,15 +110,17 @@ class MapComparison:
         ]
         drops = estimates(self._columns, figures, -100, 100)
         ious = zip(self.of_baseline.class_iou, Measures(self.other).class_iou, strict=True)
-        truth = self.baseline.truth
+        images = np.count_nonzero(self.baseline.truth, axis=0).tolist()
+        pixels = self.baseline.truth.sum(axis=0).tolist()
         return tuple(
             ClassChange(
                 name,
-                images=int(np.count_nonzero(truth[:, index])),
-                pixels=int(truth[:, index].sum()),
+                images=images[index],
+                pixels=pixels[index],
                 baseline=before,
                 other=after,
-                drop=None if before is None or after is None else drops[index],
+                # Where a class is only said to be, nothing is seen of how it is found
+                drop=None if before is None or after is None else replace(drops[index], shown=images[index]),
             )
             for index, (name, (before, after)) in enumerate(zip(self.names, ious, strict=True))
         )

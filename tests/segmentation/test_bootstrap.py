@@ -77,6 +77,26 @@ def test_one_image_that_changes_bounds_the_drop_at_about_five_times_of_it() -> N
     assert found.upper() == pytest.approx(5 * found.value, rel=0.05)
 
 
+@pytest.mark.parametrize("images", [FEWEST_IMAGES - 1, FEWEST_IMAGES])
+def test_what_few_images_show_has_no_bounds(images: int) -> None:
+    """However many there are that add nothing to it."""
+    made = np.zeros((100, 2), np.int64)
+    made[:images] = 1, 2
+    (found,) = estimates(made, [MEAN], 0, 1)
+    assert (found.value, found.images, found.shown) == (0.5, 100, images)
+    assert found.enough == (images == FEWEST_IMAGES)
+    assert found.interval() == ((0.5, 0.5) if found.enough else (0, 1))
+    assert (found.lower(), found.upper()) == found.interval()
+
+
+def test_sets_that_do_not_tell_the_figure_are_left_out() -> None:
+    made = np.zeros((50, 2), np.int64)
+    made[:2] = [3, 4], [1, 4]
+    (found,) = estimates(made, [MEAN], 0, 1)
+    without = (1 - 2 / 50) ** 50
+    assert len(found.distances) == pytest.approx((1 - without) * module.RESAMPLES, rel=0.02)
+
+
 def test_nothing_to_draw_from() -> None:
     with pytest.raises(ValueError, match="no images"):
         estimates(np.zeros((0, 2), np.int64), [MEAN], 0, 1)

@@ -67,10 +67,10 @@ def test_all_void_has_no_figure() -> None:
     assert found.chance == 0
 
 
-def compared(before: np.ndarray, after: np.ndarray) -> MapComparison:
+def compared(before: np.ndarray, after: np.ndarray, truth: np.ndarray = TRUTH) -> MapComparison:
     equal = (before == after).sum(axis=(1, 2))
     size = before[0].size
-    pixels = (confusions(before).by_class(), confusions(after).by_class())
+    pixels = (confusions(before, truth).by_class(), confusions(after, truth).by_class())
     return MapComparison(tuple("abcd"), *pixels, int((equal < size).sum()), Agreement(equal, size))
 
 
@@ -96,11 +96,35 @@ def test_a_comparison_is_the_difference_of_figures() -> None:
 
 
 def test_equal_maps_have_no_drop_at_all() -> None:
-    found = compared(SAID, SAID)
+    many, truth = (np.tile(maps, (5, 1, 1)) for maps in (SAID, TRUTH))
+    found = compared(many, many, truth)
     assert (found.drop.points, found.drop.low, found.drop.high) == (0, 0, 0)
     assert found.discordant == 0
     assert found.agreement is not None
     assert found.agreement.estimate.interval() == (1, 1)
+
+
+def test_a_class_that_few_images_show_has_no_bounds() -> None:
+    """However many there are in which it is said to be."""
+    truth = np.zeros((40, 2, 2), np.uint8)
+    truth[:29, 0, 0] = 1
+    before, after = truth.copy(), truth.copy()
+    before[:, 1, 1] = 1
+    after[::2, 1, 1] = 1
+    shown_by_all, rare = compared(before, after, truth).classes[:2]
+    assert shown_by_all.drop is not None
+    assert rare.drop is not None
+    assert -100 < shown_by_all.drop.lower() < shown_by_all.drop.upper() < 100
+    assert rare.images == 29
+    assert (rare.drop.lower(), rare.drop.upper()) == (-100, 100)
+
+
+@pytest.mark.parametrize("shown", [29, 30])
+def test_images_that_are_all_void_are_not_counted(shown: int) -> None:
+    truth = np.full((40, 2, 2), VOID, np.uint8)
+    truth[:shown] = 0
+    said = np.zeros_like(truth)
+    assert compared(said, said, truth).enough == (shown == 30)
 
 
 def test_many_classes_fit_into_a_byte() -> None:
