@@ -9,12 +9,9 @@ import onnx_support
 import pytest
 import tflite_support
 from command import edgex
+from torch_digits_file import digits, save_digits
 from torch_environment import needs_torch, run_torch
 
-from edgex.dataset import Role, open_dataset
-from edgex.preprocess import Preprocessing, Scale
-
-SIDE = 48
 AGREEMENT = 0.98
 """Least share of the held-out digits that INT8 gives PyTorch's class."""
 
@@ -34,27 +31,17 @@ class Quantized(NamedTuple):
     logits: np.ndarray
 
 
-def digits(role: Role, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, height, width, 3) and labels."""
-    dataset = open_dataset("digits", role=role)
-    batches = dataset.batches(Preprocessing((SIDE, SIDE), 3, scale), 100)
-    assert dataset.labels is not None
-    return np.concatenate([images for _, images in batches]), np.array(dataset.labels)
-
-
 @pytest.fixture(scope="module")
 def quantized(tmp_path_factory: pytest.TempPathFactory) -> Quantized:
     project = tmp_path_factory.mktemp("project")
     (project / ".git").mkdir()
-    images, labels = digits("training", "none")
-    test, test_labels = digits("evaluation", "none")
-    np.savez(project / "digits.npz", train=images.astype(np.uint8), test=test.astype(np.uint8), labels=labels)
+    save_digits(project / "digits.npz")
     run_torch("torch_digits.py", project / "digits.npz", project)
     arguments = ("xception.onnx", "--target", "cpu", "--calib", "digits", "--preprocess", "imagenet", "-o", "out")
     outcome = edgex("quantize", *arguments, cwd=project)
     assert outcome.code == 0, outcome.err
     with np.load(project / "answers.npz") as answers:
-        return Quantized(project / "out", digits("evaluation", "imagenet")[0], test_labels, answers["logits"])
+        return Quantized(project / "out", *digits("evaluation", "imagenet"), answers["logits"])
 
 
 def logits(quantized: Quantized, artifact: str) -> np.ndarray:

@@ -2,10 +2,10 @@
 
     python torch_digits.py DIGITS.npz FOLDER
 
-``DIGITS.npz`` has ``train`` and ``test`` uint8 (images, height, width, 3), and ``labels`` of those in ``train``. It
-writes ``FOLDER/xception.onnx``, and ``FOLDER/answers.npz`` with the ``logits`` of the images in ``test``, of the same
-module in memory. Pixels are scaled as for torchvision's own networks, by ToTensor and Normalize, which are written out
-here; in edgex that is ``--preprocess imagenet``.
+``DIGITS.npz``, made by ``torch_digits_file.py``, has ``train`` and ``test`` uint8 (images, height, width, 3), and
+``labels`` of those in ``train``. It writes ``FOLDER/xception.onnx``, and ``FOLDER/answers.npz`` with the ``logits`` of
+the images in ``test``, of the same module in memory. Pixels are scaled as for torchvision's own networks, by ToTensor
+and Normalize, which are written out here; in edgex that is ``--preprocess imagenet``.
 """
 
 import sys
