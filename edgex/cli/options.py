@@ -59,7 +59,9 @@ KeepFloat = Annotated[str | None, typer.Option(help="Regular expression: these l
 Data = Annotated[str | None, typer.Option(help="Labelled images: a folder, .zip, .npz or .csv, or digits.")]
 Labels = Annotated[Path | None, typer.Option(help="CSV with the columns path,label for a flat folder.")]
 InputSize = Annotated[int | None, typer.Option(min=1, help="Height and width in pixels, if not the model's own.")]
-Preprocess = Annotated[str | None, typer.Option(help="Pixel scaling: xception (-1…1), none, imagenet or caffe.")]
+Preprocess = Annotated[
+    str | None, typer.Option(help="Pixel scaling, if not the model's own: xception (-1…1), none, imagenet or caffe.")
+]
 Resize = Annotated[str | None, typer.Option(help="To the input size: stretch, crop or pad.")]
 MaxBad = Annotated[int | None, typer.Option(min=0, help="Unreadable images to put up with.")]
 Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Threads; the physical cores if not said.")]

@@ -11,6 +11,7 @@ from edgex.graph.passes import prepare
 from edgex.graph.read import read_model
 from edgex.manifest import file_record
 from edgex.pipeline.options import QuantizeOptions
+from edgex.pipeline.origin import Origin, origin_of
 from edgex.plan import QuantizationPlan
 from edgex.preprocess import Preprocessing, Resize, Scale
 from edgex.quantize.climb import Rung, climb
@@ -36,6 +37,7 @@ class ModelFile:
         graph: prepared for planners and writers.
         preprocessing: of the images it reads.
         notes: sentences about what reading did to it.
+        origin: what the file says of how edgex made it.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class ModelFile:
     graph: Graph
     preprocessing: Preprocessing
     notes: tuple[str, ...]
+    origin: Origin | None
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,16 @@ class Calibrated:
 
 
 def read_model_file(model: Path, options: QuantizeOptions) -> ModelFile:
-    """Read and prepare a classifier of images. ModelError if it is none."""
+    """Read and prepare a network that reads one image. ModelError if it reads something else."""
     graph = read_model(model, input_size=options.input_size)
     if len(graph.inputs) != 1 or len(graph.shapes[graph.inputs[0].name]) != 3:
         shapes = {node.name: graph.shapes[node.name] for node in graph.inputs}
-        raise ModelError(f"{model} does not read one image: its inputs are {shapes}.", fix="Give an image classifier.")
-    preprocessing = preprocessing_of(graph, options.preprocess, options.resize)
-    return ModelFile(model, graph, prepare(graph), preprocessing, graph.notes)
+        raise ModelError(
+            f"{model} does not read one image: its inputs are {shapes}.", fix="Give a model that reads one image."
+        )
+    origin = origin_of(model)
+    preprocessing = preprocessing_of(graph, origin, options.preprocess, options.resize)
+    return ModelFile(model, graph, prepare(graph), preprocessing, graph.notes, origin)
 
 
 def calibration_images(calib: str | Path, options: QuantizeOptions, count: int | None = None) -> Dataset:
@@ -124,13 +130,28 @@ def data_warnings(dataset: Dataset) -> list[str]:
     return [*dataset.warnings, f"{len(unreadable)} of {len(dataset)} images were left out: {shown}."]
 
 
-def preprocessing_of(graph: Graph, scale: Scale | None, resize: Resize) -> Preprocessing:
-    """Of the images that a network reads; without a scale that of its own layer if it has one, else ``xception``."""
+def preprocessing_of(graph: Graph, origin: Origin | None, scale: Scale | None, resize: Resize | None) -> Preprocessing:
+    """Of the images that a network reads.
+
+    Args:
+        graph: of the network.
+        origin: what its file says of how edgex made it.
+        scale: None for that of its training, else for that of its own layer if it has one, else ``xception``.
+        resize: None for that of its training, else ``stretch``.
+
+    Raises:
+        UsageError: there is no such scale or resize.
+    """
     height, width, channels = graph.shapes[graph.inputs[0].name]
+    trained = {} if origin is None else origin.preprocessing
     first = graph.consumers[graph.inputs[0].name]
     own = bool(first) and all(isinstance(node.op, Affine) for node in first)
-    scale = scale or ("none" if own else "xception")
-    return Preprocessing(size=(height, width), channels=channels, scale=scale, resize=resize)
+    return Preprocessing(
+        size=(height, width),
+        channels=channels,
+        scale=scale or trained.get("scale") or ("none" if own else "xception"),
+        resize=resize or trained.get("resize") or "stretch",
+    )
 
 
 def _labels(graph: Graph, dataset: Dataset) -> dict[str, int] | None:

@@ -66,8 +66,9 @@ class QuantizeOptions:
         correct_bias: whether to take the mean error of each layer's weights back.
         keep_float: regular expression; layers whose name it finds stay in float.
         io: type of the model's ends.
-        preprocess: how pixels are scaled; None for the model's own layer if it has one, else ``xception``.
-        resize: how images are brought to the input size.
+        preprocess: how pixels are scaled; None for as the model's file says that it was trained, else for the model's
+            own layer if it has one, else ``xception``.
+        resize: how images are brought to the input size; None for as the file says, else ``stretch``.
         input_size: height and width to write the model for; None for its own.
         max_bad: unreadable images to put up with, in each dataset.
         prune: how to prune before calibration; None for not at all.
@@ -87,7 +88,7 @@ class QuantizeOptions:
     keep_float: str | None = None
     io: Literal["float", "int8"] = "float"
     preprocess: Scale | None = None
-    resize: Resize = "stretch"
+    resize: Resize | None = None
     input_size: int | None = None
     max_bad: int = 0
     prune: PruneOptions | None = None

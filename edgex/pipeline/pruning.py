@@ -155,7 +155,7 @@ class _Job:
     def record(self, result: TrainResult, sparsity: float) -> PruningRecord:
         before, after = inspect_graph(self.form), inspect_graph(result.graph)
         kernels = [node.params["kernel"] for node in result.graph.nodes if "kernel" in node.params]
-        earlier = origin_of(self.source.path)
+        earlier = self.source.origin
         seen = {content for content in self.dataset.content_hashes if content}.union(earlier.images if earlier else ())
         return PruningRecord(
             key=self.key,
@@ -171,6 +171,7 @@ class _Job:
             options=json.loads(json.dumps(asdict(self.options))),
             versions=library_versions(TRAINING_LIBRARIES),
             images=tuple(sorted(seen)),
+            preprocessing=self.source.preprocessing.to_json(),
         )
 
     def fine_tuned(

@@ -23,7 +23,7 @@ from edgex.pipeline.artifacts import (
 )
 from edgex.pipeline.calibration import Calibrated, ModelFile, Progress, calibrate, read_model_file
 from edgex.pipeline.options import QuantizeOptions
-from edgex.pipeline.origin import origin_of, write_origin
+from edgex.pipeline.origin import write_origin
 from edgex.pipeline.pruning import check_prunable, has_zeros, prune_model
 from edgex.pipeline.stages import unfinished
 from edgex.pipeline.training import TRAINING_LIBRARIES, train_calibrated, training_images
@@ -112,8 +112,7 @@ def quantize_whole(
         if options.prune is not None:
             check_prunable(given, target, options.prune)
         to_train_on = training_images(given, train, options) if trains and train is not None else None
-        origin = origin_of(model)
-        source, record = given, origin if isinstance(origin, PruningRecord) else None
+        source, record = given, given.origin if isinstance(given.origin, PruningRecord) else None
         if options.prune is not None and to_train_on is not None:
             pruned = prune_model(given, to_train_on, target, options, folder, progress)
             source, record = replace(given, graph=prepare(pruned.graph)), pruned.record
@@ -140,7 +139,7 @@ def quantize_whole(
             )
             calibrated, history = trained.calibrated, trained.result.history
             (work / TRAINING_NAME).write_text(trained.record, encoding="utf-8")
-        write_origin(work, origin, record)
+        write_origin(work, given.origin, record)
         plan = calibrated.plan
         (work / PLAN_NAME).write_text(plan.to_json(), encoding="utf-8")
         for kind in [kind for kind in kinds if kind.precision == "int8"]:
@@ -195,7 +194,7 @@ def export(
             artifacts.append(writer.float(kind, source.graph))
         progress("write", len(kinds), len(kinds))
         lint(artifacts, target, ())
-        write_origin(work, origin_of(model))
+        write_origin(work, source.origin)
         manifest = write_manifest(
             work,
             artifacts=artifacts,

@@ -1,7 +1,7 @@
 """``reproduce``: run what a manifest says again, and compare."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,10 +9,11 @@ from typing import Any
 
 from edgex.dataset import Dataset, open_dataset
 from edgex.errors import OutputError, UsageError
-from edgex.manifest import FileRecord, Manifest, Problem, file_record, read_manifest
+from edgex.manifest import MANIFEST_NAME, FileRecord, Manifest, Problem, file_record, read_manifest
 from edgex.pipeline.calibration import Progress, calibration_images
 from edgex.pipeline.options import QuantizeOptions
 from edgex.pipeline.quantize import export, quantize
+from edgex.preprocess import Preprocessing
 from edgex.target import TargetProfile
 
 
@@ -88,7 +89,11 @@ def reproduce(directory: Path, inputs: Inputs, progress: Progress = lambda _what
 
 
 def _options(manifest: Manifest, directory: Path) -> QuantizeOptions:
-    """Those of the manifest's recipe. OutputError if this edgex does not know them all."""
+    """Those of the manifest's recipe, and what was done to images then, whatever is untold now.
+
+    Raises:
+        OutputError: this edgex does not know them all. UsageError: the manifest's preprocessing is none.
+    """
     from pydantic import TypeAdapter
 
     try:
@@ -102,7 +107,8 @@ def _options(manifest: Manifest, directory: Path) -> QuantizeOptions:
             f"The recipe in the manifest of {directory} cannot be followed: {error}.",
             fix=f"Use the edgex that wrote it, {manifest.versions.get('edgex')}.",
         ) from error
-    return options
+    images = Preprocessing.from_json(manifest.preprocessing, str(directory / MANIFEST_NAME))
+    return replace(options, preprocess=images.scale, resize=images.resize)
 
 
 def _check(manifest: Manifest, inputs: Inputs, options: QuantizeOptions) -> None:

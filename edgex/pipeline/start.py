@@ -11,7 +11,7 @@ from edgex.errors import DataError, ModelError, UsageError
 from edgex.graph.ir import Graph
 from edgex.graph.read import read_model
 from edgex.manifest import file_record
-from edgex.pipeline.origin import origin_of
+from edgex.pipeline.origin import Origin, origin_of
 from edgex.pipeline.pruning import has_zeros
 from edgex.prune.record import PruningRecord
 from edgex.train.head import classes_of, head, pixels_of, reads_one_image, with_classes
@@ -46,6 +46,7 @@ class Start:
         trained_before: whether its weights, but for the head, have been trained.
         images: content hashes of those that it was trained on.
         notes: sentences about what was chosen.
+        origin: what the file says of how edgex made it.
     """
 
     graph: Graph
@@ -54,6 +55,7 @@ class Start:
     trained_before: bool
     images: frozenset[str]
     notes: tuple[str, ...]
+    origin: Origin | None = None
 
 
 def start_of(
@@ -140,7 +142,7 @@ def _from_file(path: Path, dataset: Dataset, options: Mapping[str, Any], input_s
         )
     record = file_record(path)
     source = {"name": record.name, "sha256": record.sha256}
-    return Start(graph, source, {}, True, frozenset(origin.images if origin else ()), tuple(notes))
+    return Start(graph, source, {}, True, frozenset(origin.images if origin else ()), tuple(notes), origin)
 
 
 def _refuse_other_task(graph: Graph, model: str | Path, dataset: Dataset) -> None:

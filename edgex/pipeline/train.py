@@ -43,8 +43,9 @@ class TrainModelOptions:
         input_size: height and width in pixels; None for the file's own, or what suits the images.
         weights: a model file to take weights from where names and shapes match, or ``imagenet``.
         seed: of fresh weights, and of all that training draws.
-        preprocess: how pixels are scaled; None for the model's own layer if it has one, else ``xception``.
-        resize: how images are brought to the input size.
+        preprocess: how pixels are scaled; None for as a file that is trained further says, else for the model's own
+            layer if it has one, else ``xception``.
+        resize: how images are brought to the input size; None for as the file says, else ``stretch``.
         max_bad: unreadable images to put up with.
         threads: None for the physical cores.
 
@@ -62,7 +63,7 @@ class TrainModelOptions:
     weights: str | None = None
     seed: int = 0
     preprocess: Scale | None = None
-    resize: Resize = "stretch"
+    resize: Resize | None = None
     max_bad: int = 0
     threads: int | None = None
 
@@ -141,7 +142,8 @@ def train_model(
         require_tensorflow()
         for note in start.notes:
             say(note)
-        job = _Job(start, dataset, preprocessing_of(start.graph, options.preprocess, options.resize), options)
+        preprocessing = preprocessing_of(start.graph, start.origin, options.preprocess, options.resize)
+        job = _Job(start, dataset, preprocessing, options)
         result = job.trained(folder, logs, progress)
         record = job.record(result)
         work.write_bytes(keras_file(result.graph, to_document(TRAINED_SCHEMA, record)))

@@ -19,6 +19,7 @@ class PruningRecord(ModelRecord):
         macs: multiply-accumulates for an image, before and after.
         parameters: before and after.
         zeros: share of the kernels' weights.
+        preprocessing: of the images that it reads; empty in files of before it was kept.
     """
 
     method: Method
@@ -26,6 +27,7 @@ class PruningRecord(ModelRecord):
     macs: tuple[int, int]
     parameters: tuple[int, int]
     zeros: float
+    preprocessing: Mapping[str, Any] = {}
 
 
 def parsed_record(document: Mapping[str, Any] | None, path: Path) -> PruningRecord | None:
