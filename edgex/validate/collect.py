@@ -129,6 +129,11 @@ def unreadable_of(dataset: Dataset, seen: int) -> dict[str, str]:
     return {name: why for name, why in dataset.log.unreadable.items() if name in tried}
 
 
+def digest(content: str | None) -> Column:
+    """A sha256 from its hexadecimal digits, uint8 (32,); zeros where there is none."""
+    return np.frombuffer(bytes.fromhex(content or "00" * 32), np.uint8)
+
+
 class _Columns:
     """Columns that grow by batches; true once there is a row."""
 
@@ -172,10 +177,9 @@ class _Columns:
             )
         signal = (centred_logits(baseline, max(coarse, SMALLEST)) ** 2).sum(axis=1)
         rows = batch.indices.tolist()
-        hashes = [bytes.fromhex(self._dataset.content_hashes[row] or "") for row in rows]
         self._append(
             [self._dataset.items[row].name for row in rows],
-            np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32),
+            np.stack([digest(self._dataset.content_hashes[row]) for row in rows]),
             batch.labels.astype(np.int32),
             signal.astype(np.float32),
             of,

@@ -273,9 +273,15 @@ def _text(name: str) -> str:
     return name.encode(errors="replace").decode()
 
 
+def data_name(data: str | Path) -> str:
+    """What images are called: the folder or file without its own folder."""
+    path = Path(data)
+    return path.resolve().name if path.name in ("", "..") else path.name
+
+
 def _data_facts(data: str | Path, dataset: Dataset, predictions: AnyPredictions) -> DataFacts:
     facts: dict[str, Any] = {
-        "name": _text(Path(data).name),
+        "name": _text(data_name(data)),
         "images": len(predictions),
         "unreadable": len(dataset.log.unreadable),
         "fingerprint": dataset.fingerprint,

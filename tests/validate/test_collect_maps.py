@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from segmenters import colour_segmenter, corrupted
-from shapes import shapes
+from shapes import VOID, Shapes, shapes
 
 from edgex.dataset import Dataset, open_dataset
+from edgex.errors import DataError
 from edgex.evaluate import Crews
 from edgex.preprocess import Preprocessing
 from edgex.segmentation.predictions import MapPredictions, load_map_predictions
@@ -82,6 +83,28 @@ def test_an_interrupted_run_resumes(
     assert [row.tobytes().hex() for row in whole.masks] == list(dataset.mask_hashes)
 
 
+@pytest.mark.parametrize("call", [1, 11])
+def test_a_stop_within_an_image_leaves_whole_rows(
+    models: list[Path], dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """Of three models: in the first image, and in the fourth, some of whose counts are there."""
+    whole = run(models, dataset, tmp_path / "whole.npz")
+    kept, counted = tmp_path / "kept.npz", module.confusion_cells
+    left = [call]
+
+    def interrupted(*arguments: object) -> object:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return counted(*arguments)
+
+    monkeypatch.setattr(module, "confusion_cells", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(models, dataset, kept)
+    assert (len(load_map_predictions(kept)) if kept.exists() else 0) == (call - 1) // 3
+    assert_equal(run(models, dataset, kept), whole)
+
+
 class Watched:
     """A source that notes which images are decoded."""
 
@@ -113,6 +136,24 @@ def test_the_maps_that_change_most_are_kept(
     np.testing.assert_array_equal(found.kept.truth, [dataset.mask(row) for row in rows])
     assert found.changed("float").max() == 0
     assert found.changed("worse").sum() > found.changed("other").sum() > 0
+
+
+@pytest.mark.parametrize(("fit", "most"), [(2, 4), (0, 0)])
+def test_large_maps_are_kept_of_fewer_images(
+    models: list[Path], dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: int, most: int
+) -> None:
+    of_an_image = (1 + len(NAMES)) * SIZE * SIZE
+    monkeypatch.setattr(module, "KEPT_BYTES", fit * of_an_image * len(NAMES[1:]) + 1)
+    kept = run(models, dataset, tmp_path / "kept.npz").kept
+    assert (0 < len(kept.rows) <= most) == (fit > 0)
+    assert kept.truth.nbytes + kept.maps.nbytes <= module.KEPT_BYTES
+
+
+def test_masks_that_are_all_void_are_found_before_anything_is_timed(models: list[Path], tmp_path: Path) -> None:
+    made = shapes(3, SIZE)
+    void = Shapes(made.images, np.full_like(made.masks, VOID)).write_npz(tmp_path / "a.npz")
+    with pytest.raises(DataError, match="All pixels of all masks are void"):
+        run(models, open_dataset(void, role="evaluation"), tmp_path / "kept.npz")
 
 
 def test_another_key_is_begun_anew(models: list[Path], dataset: Dataset, tmp_path: Path) -> None:
