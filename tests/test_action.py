@@ -39,7 +39,6 @@ def test_inputs_and_outputs_are_described() -> None:
 
 def test_every_limit_is_an_input() -> None:
     assert {name.replace("_", "-") for name in Limits.__dataclass_fields__} <= ACTION["inputs"].keys()
-    assert float(ACTION["inputs"]["max-drop"]["default"]) == Limits().max_drop
 
 
 def test_what_is_used_exists() -> None:
@@ -193,6 +192,18 @@ def test_a_job_that_passes(validated: Runner) -> None:
     assert all((directory / name).is_file() for name in (PAGE_NAME, PREDICTIONS_NAME, "gate.xml"))
     assert "edgex gate: pass" in (validated.folder / "summary.md").read_text()
     assert "::notice title=edgex gate::" in validated.log
+
+
+def test_limits_of_a_projects_own(validated: Runner) -> None:
+    """What the action is not told, edgex.toml says."""
+    file = validated.folder / "edgex.toml"
+    file.write_text("max_drop = 0.1\n")
+    try:
+        code, runner = gated(validated)
+        assert (code, runner.result("verdict")) == (5, "inconclusive")
+        assert gated(validated, max_drop="1.0")[0] == 0
+    finally:
+        file.unlink()
 
 
 def gated(validated: Runner, **inputs: str) -> tuple[int, Runner]:
