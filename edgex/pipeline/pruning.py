@@ -171,6 +171,7 @@ class _Job:
             options=json.loads(json.dumps(asdict(self.options))),
             versions=library_versions(TRAINING_LIBRARIES),
             images=tuple(sorted(seen)),
+            measure=result.history.measure,
             preprocessing=self.source.preprocessing.to_json(),
         )
 

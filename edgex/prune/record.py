@@ -19,6 +19,7 @@ class PruningRecord(ModelRecord):
         macs: multiply-accumulates for an image, before and after.
         parameters: before and after.
         zeros: share of the kernels' weights.
+        measure: what the accuracies are called; top-1 in files of before it was kept, whatever it was.
         preprocessing: of the images that it reads; empty in files of before it was kept.
     """
 
@@ -27,6 +28,7 @@ class PruningRecord(ModelRecord):
     macs: tuple[int, int]
     parameters: tuple[int, int]
     zeros: float
+    measure: str = "top-1"
     preprocessing: Mapping[str, Any] = {}
 
 

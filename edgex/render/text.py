@@ -40,6 +40,7 @@ def pruning_sentence(record: "PruningRecord") -> str:
     zeros = f"{percent(record.zeros)} % of the weights are zero"
     first, best = (percent(record.accuracies[epoch]) for epoch in (0, record.best_epoch))
     return (
-        f"Pruning by {record.method}: {macs if record.method == 'channels' else zeros}; fine-tuning took top-1 on the "
-        f"images held out from {first} to {best} %, best after {record.best_epoch} of {len(record.losses) - 1} epochs."
+        f"Pruning by {record.method}: {macs if record.method == 'channels' else zeros}; fine-tuning took "
+        f"{record.measure} on the images held out from {first} to {best} %, best after {record.best_epoch} of "
+        f"{len(record.losses) - 1} epochs."
     )

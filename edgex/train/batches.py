@@ -143,6 +143,13 @@ class Taught(NamedTuple):
     labelled: bool
     answers: Pair | None
 
+    @property
+    def measure(self) -> str:
+        """What the share of right answers is called; the teacher says what is right where nothing else does."""
+        if not self.labelled:
+            return "agreement"
+        return "top-1" if self.answers is None else "pixel accuracy"
+
 
 def what_is_taught(graph: Graph, dataset: Dataset) -> Taught:
     """Labels teach who classifies images, and masks who classifies pixels."""

@@ -24,7 +24,6 @@ from edgex.preprocess import Preprocessing
 from edgex.train.batches import Augment, Batches, hold_out, what_is_taught
 from edgex.train.checkpoint import Checkpoint, History, load_checkpoint
 from edgex.train.fake_quant import learned_plan, read_weights
-from edgex.train.head import pixels_of
 from edgex.train.logs import opened_log
 from edgex.train.network import logits_graph, require_tensorflow, trained_graph
 from edgex.train.recipes import Recipe, Run
@@ -143,7 +142,8 @@ def train(
     """
     require_tensorflow()
     train_images, held_out = hold_out(dataset, options.seed, options.batch)
-    labelled, answers = what_is_taught(graph, dataset)
+    taught = what_is_taught(graph, dataset)
+    labelled, answers = taught
     batches = Batches(train_images, preprocessing, options.batch, options.augment, options.seed, threads, answers)
     run = Run(options.epochs * batches.per_epoch, batches.per_epoch, options.batch)
     total = run.steps
@@ -173,8 +173,7 @@ def train(
         state = found
     else:
         settled = 0 if sparsity is None else sparsity.settled_after(total)
-        measure = "top-1" if pixels_of(graph) is None else "pixel accuracy"
-        before = History(earliest=-(-settled // batches.per_epoch), measure=measure).with_epoch(*judged())
+        before = History(earliest=-(-settled // batches.per_epoch), measure=taught.measure).with_epoch(*judged())
         state = Checkpoint(key, 0, before, student.state, student.weights)
     resumed = step = state.step
     history, best = state.history, state.best
@@ -186,7 +185,7 @@ def train(
             if recipe is None and history.stale(PATIENCE):
                 break
             epoch = step // batches.per_epoch + 1
-            progress(_headline(epoch, options.epochs, history, labelled), step, total)
+            progress(_headline(epoch, options.epochs, history), step, total)
             if recipe is not None:
                 rate = recipe.rate(step, run)
                 student.set_learning_rate(rate)
@@ -206,7 +205,7 @@ def train(
             saved = time.monotonic()
             if asked.is_set():
                 raise KeyboardInterrupt(f"The same command goes on from step {step:,} of {total:,}.")
-    progress(_headline(options.epochs, options.epochs, history, labelled), total, total)
+    progress(_headline(options.epochs, options.epochs, history), total, total)
     student.restore(best)
     weights = read_weights(student.model, graph)
     learned = None if plan is None else learned_plan(student.model, graph, plan)
@@ -217,9 +216,9 @@ def _learning_rate(plan: QuantizationPlan | None) -> float:
     return FLOAT_LEARNING_RATE if plan is None else LEARNING_RATES[plan.weight_bits]
 
 
-def _headline(epoch: int, epochs: int, history: History, labelled: bool) -> str:
-    what = history.measure if labelled else "agreement"
-    return f"epoch {epoch} of {epochs}, held out: loss {history.losses[-1]:.4f}, {what} {history.accuracies[-1]:.1%}"
+def _headline(epoch: int, epochs: int, history: History) -> str:
+    loss, accuracy = history.losses[-1], history.accuracies[-1]
+    return f"epoch {epoch} of {epochs}, held out: loss {loss:.4f}, {history.measure} {accuracy:.1%}"
 
 
 @contextmanager

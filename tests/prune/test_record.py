@@ -10,6 +10,7 @@ from edgex.errors import ModelError
 from edgex.graph.keras_record import read_record
 from edgex.json_record import to_document
 from edgex.prune.record import PRUNING_SCHEMA, PruningRecord, parsed_record
+from edgex.render.text import pruning_sentence
 from edgex.write.keras import keras_file
 
 RECORD = PruningRecord(
@@ -44,6 +45,13 @@ def test_it_comes_back(tmp_path: Path) -> None:
 def test_a_model_without_one(tmp_path: Path) -> None:
     file = in_file(tmp_path, None)
     assert parsed_record(read_record(file), file) is None
+
+
+def test_a_sentence_names_what_was_measured() -> None:
+    said = pruning_sentence(RECORD.model_copy(update={"measure": "agreement"}))
+    assert "fine-tuning took agreement on the images held out from 50.00 to 75.00 %" in said
+    older = {key: value for key, value in DOCUMENT.items() if key != "measure"}
+    assert parsed_record(older, Path("pruned.keras")) == RECORD
 
 
 @pytest.mark.parametrize(

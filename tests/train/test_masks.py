@@ -14,7 +14,7 @@ from edgex.errors import UsageError
 from edgex.graph.ir import Array, BatchNorm, Conv2D, Graph, Input, Node, Op, Relu, Resize, Softmax
 from edgex.graph.passes import prepare
 from edgex.preprocess import Preprocessing
-from edgex.train.batches import Batch, Batches, drawn_move, what_is_taught
+from edgex.train.batches import Batch, Batches, Taught, drawn_move, what_is_taught
 from edgex.train.gates import gate_gradients
 from edgex.train.loop import TrainOptions, train
 from edgex.train.losses import cross_entropy, divergence
@@ -116,6 +116,12 @@ def test_what_is_taught(dataset: Dataset) -> None:
     digits = open_dataset("digits", role="training")
     assert what_is_taught(segmenter(), dataset) == (True, (SIZE, SIZE))
     assert what_is_taught(segmenter(), digits) == (False, None)
+    assert [Taught(labelled, answers).measure for labelled in (True, False) for answers in (None, (SIZE, SIZE))] == [
+        "top-1",
+        "pixel accuracy",
+        "agreement",
+        "agreement",
+    ]
 
 
 # Losses

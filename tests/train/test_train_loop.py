@@ -178,6 +178,7 @@ def test_labels_count(tiny: Subject, tmp_path: Path) -> None:
     options = TrainOptions(epochs=3, batch=16, learning_rate=1e-2, augment="none")
     result = trained(tiny, tmp_path / "checkpoint.npz", options, DIGITS.sample(320))
     assert result.labelled
+    assert result.history.measure == "top-1"
     assert max(result.history.accuracies) > result.history.accuracies[0] + 0.2
 
 
@@ -269,6 +270,11 @@ def test_progress_counts_to_the_end(tiny: Subject, tmp_path: Path) -> None:
     assert "epoch 1 of 3" in watch.lines[3]
     assert "epoch 2 of 3" in watch.lines[4]
     assert "agreement" in watch.lines[0]
+
+
+def test_without_labels_agreement_is_measured(whole: TrainResult) -> None:
+    assert not whole.labelled
+    assert whole.history.measure == "agreement"
 
 
 # Where it stopped
