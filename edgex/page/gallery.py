@@ -1,12 +1,11 @@
 """Images that an artifact classifies otherwise than the baseline: some to look at."""
 
-import base64
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from edgex.page.pictures import fitted, image_of, jpeg_uri
 from edgex.predictions import Predictions
 from edgex.preprocess import Pixels
 
@@ -66,10 +65,4 @@ def gallery(predictions: Predictions, artifact: str, thumbnail: Callable[[str], 
 
 def thumbnail_uri(pixels: Pixels) -> str:
     """A small JPEG as a data URI, of pixels (height, width, 1 or 3)."""
-    from PIL import Image
-
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return jpeg_uri(fitted(image_of(pixels), min(THUMBNAIL, max(pixels.shape[:2]))))

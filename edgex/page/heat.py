@@ -1,15 +1,14 @@
 """Images with a heat map over them."""
 
-import base64
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from edgex.explanation import ArtifactMaps, Heat
-from edgex.preprocess import Pixels, Preprocessing
+from edgex.page.pictures import as_the_model_sees_it, fitted, image_of, jpeg_uri
+from edgex.preprocess import Pixels
 from edgex.report import Report
 
 SIDE = 112
@@ -47,7 +46,7 @@ def looks(report: Report, pixels: Callable[[str], Pixels | None]) -> dict[str, L
     explained = () if report.explanation is None else report.explanation.artifacts
     if not explained:
         return {}
-    seen = _as_the_model_sees_it(report.settings.get("preprocessing"), pixels)
+    seen = as_the_model_sees_it(report.settings.get("preprocessing"), pixels)
     return {each.name: Looks(each, tuple(_look(image, seen) for image in each.images)) for each in explained}
 
 
@@ -55,48 +54,20 @@ def _look(image: Any, seen: Callable[[str], Pixels | None]) -> Look:
     found = seen(image.image)
     drawn: tuple[str | None, str | None, str | None] = (None, None, None)
     if found is not None:
-        drawn = (_uri(_fitted(found)), overlaid(found, image.baseline), overlaid(found, image.artifact))
+        plain = jpeg_uri(fitted(image_of(found), SIDE))
+        drawn = (plain, overlaid(found, image.baseline), overlaid(found, image.artifact))
     return Look(image.image, image.label, image.flipped, image.correlation, *drawn)
-
-
-def _as_the_model_sees_it(preprocessing: Any, pixels: Callable[[str], Pixels | None]) -> Callable[[str], Pixels | None]:
-    """Cropped, padded or stretched, so that maps lie where they belong."""
-    if not isinstance(preprocessing, Mapping):  # a report from elsewhere need not say
-        return pixels
-    unscaled = Preprocessing.from_json({**preprocessing, "scale": "none"})
-
-    def seen(name: str) -> Pixels | None:
-        found = pixels(name)
-        return None if found is None else unscaled.apply(found).round().astype(np.uint8)
-
-    return seen
 
 
 def overlaid(pixels: Pixels, heat: Heat) -> str:
     """A JPEG as a data URI: pixels (height, width, 1 or 3) in gray, under the map in colours."""
     from PIL import Image
 
-    image = _fitted(pixels)
+    image = fitted(image_of(pixels), SIDE)
     gray = np.asarray(image.convert("L"), np.float32)[..., np.newaxis]
     values = np.asarray(heat, np.float32)
     smooth = Image.fromarray(values, "F").resize(image.size, Image.Resampling.BILINEAR)
     warmth = np.clip(np.asarray(smooth), 0, 1)[..., np.newaxis]
     colours = np.where(warmth < 0.5, COLD + (WARM - COLD) * 2 * warmth, WARM + (HOT - WARM) * (2 * warmth - 1))
     mixed = (1 - OPACITY) * gray + OPACITY * colours
-    return _uri(Image.fromarray(mixed.round().astype(np.uint8)))
-
-
-def _fitted(pixels: Pixels) -> Any:
-    """A PIL image whose longer side is ``SIDE``, also where it was smaller."""
-    from PIL import Image
-
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    scale = SIDE / max(image.size)
-    width, height = (max(round(side * scale), 1) for side in image.size)
-    return image.resize((width, height), Image.Resampling.BILINEAR)
-
-
-def _uri(image: Any) -> str:
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return jpeg_uri(Image.fromarray(mixed.round().astype(np.uint8)))

@@ -1,18 +1,17 @@
 """Images of which an artifact labels most pixels otherwise than the baseline, to look at."""
 
-import base64
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgex.dataset import VOID
+from edgex.page.pictures import fitted, image_of, jpeg_uri, png_uri
 from edgex.preprocess import Pixels
 from edgex.segmentation.predictions import MapPredictions
 
 SIDE = 160
-"""Pixels of the longer side of a picture."""
+"""Pixels of the longer side of a picture; smaller ones are enlarged, so that their pixels show."""
 
 MOST_SHOWN = 12
 """Of an artifact."""
@@ -86,22 +85,9 @@ def map_uri(labels: Pixels) -> str:
     colours = np.array([*(class_colour(index) for index in range(VOID)), VOID_COLOUR], np.uint8)
     image = Image.fromarray(labels)
     image.putpalette(colours.tobytes())
-    file = io.BytesIO()
-    image.resize(_size(image.size), Image.Resampling.NEAREST).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return png_uri(fitted(image, SIDE, smooth=False))
 
 
 def picture_uri(pixels: Pixels) -> str:
     """A small JPEG as a data URI, of pixels (height, width, 1 or 3)."""
-    from PIL import Image
-
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    file = io.BytesIO()
-    image.resize(_size(image.size), Image.Resampling.BILINEAR).save(file, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _size(size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height with the longer one ``SIDE``; small images are enlarged, so that their pixels show."""
-    width, height = (max(1, round(side * SIDE / max(size))) for side in size)
-    return width, height
+    return jpeg_uri(fitted(image_of(pixels), SIDE))

@@ -6,13 +6,14 @@ from functools import cache
 
 from edgex.gate import GateResult, Judgement
 from edgex.page.map_gallery import VOID_COLOUR, ChangedMap, changed_maps, class_colour, css_colour, picture_uri
+from edgex.page.pictures import as_the_model_sees_it
 from edgex.page.plots import MOST_ROWS, Bounds, Share, rows_plot
 from edgex.page.rendering import layer_plots, noise_shares, render, result_plots
 from edgex.page.words import advice
 from edgex.preprocess import Pixels
 from edgex.records import split_names
 from edgex.report import MapArtifactFigures, MapFileFigures, MapReport
-from edgex.segmentation import ClassChange, Estimate, MapComparison
+from edgex.segmentation import FEWEST_IMAGES, ClassChange, Estimate, MapComparison
 from edgex.segmentation.predictions import MapPredictions
 
 TEMPLATE = "maps.html.jinja"
@@ -25,7 +26,8 @@ class JudgedMaps:
     Attributes:
         name: short.
         advice: sentences.
-        classes: those with pixels and their drops, worst first, as many as are shown.
+        there: classes with pixels.
+        classes: of those, with their drops, worst first, as many as are shown.
         class_plot: of those.
         gallery: images that changed most.
     """
@@ -34,6 +36,7 @@ class JudgedMaps:
     figures: MapArtifactFigures
     judgement: Judgement
     advice: Sequence[str]
+    there: int
     classes: Sequence[tuple[ClassChange, Bounds]]
     class_plot: str
     gallery: Sequence[ChangedMap]
@@ -56,21 +59,25 @@ def map_report_page(
     files = (report.baseline, *report.artifacts)
     _, names = split_names([file.name for file in files])
 
+    seen = as_the_model_sees_it(report.settings.get("preprocessing"), pixels)
+
     @cache
     def picture(name: str) -> str | None:
-        found = pixels(name)
+        found = seen(name)
         return None if found is None else picture_uri(found)
 
     judged: list[JudgedMaps] = []
     for figures, judgement in zip((each for each in report.artifacts if each.judged), result.results, strict=True):
-        classes = _worst_classes(report.comparisons[figures.name])
+        there = _worst_classes(report.comparisons[figures.name])
+        classes = there[:MOST_ROWS]
         rows = [(each.name, bounds) for each, bounds in classes]
         judged.append(
             JudgedMaps(
                 names[figures.name],
                 figures,
                 judgement,
-                advice(judgement),
+                advice(judgement, report),
+                len(there),
                 classes,
                 rows_plot(f"classes{len(judged)}", "Drop of IoU by class", rows, result.limits.max_class_drop),
                 changed_maps(predictions, figures.name, picture),
@@ -87,13 +94,14 @@ def map_report_page(
         plots=result_plots(report, result, names, _miou, ("mean IoU", "mean IoU")) | layer_plots(report, sensitivity),
         sensitivity=sensitivity,
         class_rows=_class_rows(report),
+        fewest=FEWEST_IMAGES,
         void_colour=css_colour(VOID_COLOUR),
     )
 
 
 def _worst_classes(comparison: MapComparison) -> list[tuple[ClassChange, Bounds]]:
     known = [(each, _bounds(each.drop)) for each in comparison.classes if each.pixels and each.drop is not None]
-    return sorted(known, key=lambda row: -row[1][1])[:MOST_ROWS]
+    return sorted(known, key=lambda row: -row[1][1])
 
 
 def _bounds(estimate: Estimate) -> Bounds:

@@ -29,7 +29,8 @@ class JudgedArtifact:
     Attributes:
         name: short.
         advice: sentences.
-        classes: those with images, worst first, as many as are shown.
+        there: classes with images.
+        classes: of those, worst first, as many as are shown.
         class_plot: of those.
     """
 
@@ -37,6 +38,7 @@ class JudgedArtifact:
     figures: ArtifactFigures
     judgement: Judgement
     advice: Sequence[str]
+    there: int
     classes: Sequence[ClassComparison]
     class_plot: str
     gallery: Gallery
@@ -63,13 +65,15 @@ def report_page(
 
     judged: list[JudgedArtifact] = []
     for figures, judgement in zip((each for each in report.artifacts if each.judged), result.results, strict=True):
-        classes = figures.comparison.worst_classes()[:MOST_ROWS]
+        there = figures.comparison.worst_classes()
+        classes = there[:MOST_ROWS]
         judged.append(
             JudgedArtifact(
                 names[figures.name],
                 figures,
                 judgement,
-                advice(judgement),
+                advice(judgement, report),
+                len(there),
                 classes,
                 class_plot(f"classes{len(judged)}", classes, result.limits.max_class_drop),
                 gallery(predictions, figures.name, thumbnail),

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import map_reports as made
@@ -14,9 +15,10 @@ from shapes import CLASSES, VOID
 
 from edgex.gate import Limits, judge
 from edgex.page import map_report_page
-from edgex.page.map_gallery import class_colour, map_uri
+from edgex.page.map_gallery import SIDE, class_colour, map_uri
+from edgex.page.words import advice
 from edgex.report import LayerError
-from edgex.segmentation.predictions import MapPredictions
+from edgex.segmentation.predictions import Kept, MapPredictions
 
 
 def page_of(found: MapPredictions, limits: Limits | None = None, **changes: object) -> str:
@@ -141,3 +143,58 @@ def test_images_that_cannot_be_read() -> None:
     report = made.report(found)
     page = map_report_page(report, judge(report, Limits()), found, lambda _: None)
     assert page.count("image cannot be read") == 3
+
+
+def test_images_are_shown_as_the_model_sees_them() -> None:
+    """Stretched, as the maps beside them are of stretched images."""
+    page = page_of(made.outcome(40, 0.02), settings={"preprocessing": {"size": [24, 24], "channels": 3}})
+    uri = next(source for source in Structure(page).sources if source.startswith("data:image/jpeg"))
+    assert Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).size == (SIDE, SIDE)
+
+
+def test_maps_that_were_too_large_to_keep() -> None:
+    found = made.outcome(40, 0.02)
+    none = Kept(found.kept.rows[:0], found.kept.truth[:0], found.kept.maps[:, :0])
+    page = page_of(replace(found, kept=none))
+    assert "images changed anywhere; their maps are too large to be kept." in page
+    assert "of every pixel." not in page
+
+
+def test_classes_that_are_not_there_are_none_that_are_left_out() -> None:
+    masks = made.truth(40)
+    masks[masks == 3] = 0
+    before = made.said(masks, 0.1, seed=1)
+    page = page_of(made.predictions(masks, {FLOAT: before, INT8: made.quantized(before, 0.02)}))
+    assert "classes that drop most" not in page
+
+
+def advised(found: MapPredictions, limits: Limits, **changes: object) -> str:
+    report = made.report(found, **changes)
+    (judgement,) = judge(report, limits).results
+    return " ".join(advice(judgement, report))
+
+
+def test_advice_is_what_a_segmenter_can_follow() -> None:
+    """edgex sensitivity refuses it."""
+    bad = made.outcome(40, 0.5)
+    assert "more images of the kind" in advised(bad, Limits())
+    assert "--keep-float" not in advised(bad, Limits()), "without errors by layer nothing says which"
+    layers = (LayerError(layer="conv", snr_db=20.0),)
+    assert "(--keep-float) at which the error by layer, further down, jumps" in advised(
+        bad, Limits(), layer_errors=layers
+    )
+    slow = advised(made.outcome(40, 0.0), Limits(max_latency_ms=1))
+    assert "edgex bench" in slow
+    assert "sensitivity" not in advised(bad, Limits()) + slow
+
+
+def test_advice_says_what_the_images_are_of() -> None:
+    doubtful = made.outcome(120, 0.02)
+    comparison = made.report(doubtful).comparisons[INT8]
+    worst = max((each.drop for each in comparison.classes if each.drop), key=lambda drop: drop.upper())
+    limits = Limits(max_drop=100, max_class_drop=(worst.value + worst.upper()) / 2)
+    assert "new images. Adding" in advised(doubtful, limits)
+    masks = made.truth(60)
+    masks[10:][masks[10:] == 3] = 0
+    before = made.said(masks, 0.02, seed=1)
+    assert "30 new images of that class." in advised(made.predictions(masks, {FLOAT: before, INT8: before}), limits)

@@ -314,6 +314,11 @@ def test_of_a_thousand_classes_the_worst_are_shown() -> None:
     assert len(page) < 700_000
 
 
+def test_classes_without_images_are_none_that_are_left_out() -> None:
+    made = small(classes=("cat", "dog", "frog"), images=2)
+    assert "classes that drop most" not in Reader(made.page()).words
+
+
 def test_the_page_is_small(page: str) -> None:
     assert len(page.encode()) < 400_000
 
