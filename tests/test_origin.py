@@ -6,37 +6,17 @@ from typing import Any
 
 import pytest
 from graphs import tiny_xception
+from origins import DOCUMENTS
 
 from edgex.errors import UsageError
-from edgex.json_record import to_document
 from edgex.manifest import read_manifest
 from edgex.pipeline import Inputs, QuantizeOptions, TrainModelOptions, quantize, reproduce, train_model
 from edgex.pipeline import train as training
 from edgex.pipeline.calibration import read_model_file
-from edgex.preprocess import Preprocessing
-from edgex.prune.record import PRUNING_SCHEMA, PruningRecord
 from edgex.target import load_target
 from edgex.train.checkpoint import History
 from edgex.train.loop import TrainResult
-from edgex.train.record import TRAINED_SCHEMA, TrainedRecord
 from edgex.write.keras import keras_file
-
-MADE: dict[str, Any] = {
-    "key": "k",
-    "source": {"name": "xception"},
-    "losses": (1.0,),
-    "accuracies": (0.5,),
-    "best_epoch": 0,
-    "options": {},
-    "versions": {},
-    "images": (),
-    "preprocessing": Preprocessing(size=(64, 64), scale="imagenet", resize="crop").to_json(),
-}
-TRAINED = TrainedRecord(
-    **MADE, weights={}, recipe="modern", measure="top-1", steps=1, classes=tuple(map(str, range(10)))
-)
-PRUNED = PruningRecord(**MADE, method="channels", sparsity=0.5, macs=(4, 2), parameters=(3, 1), zeros=0.0)
-DOCUMENTS = {"trained": to_document(TRAINED_SCHEMA, TRAINED), "pruned": to_document(PRUNING_SCHEMA, PRUNED)}
 
 
 def model(folder: Path, document: dict[str, Any] = DOCUMENTS["trained"]) -> Path:

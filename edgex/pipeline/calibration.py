@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgex.dataset import Dataset, open_dataset
 from edgex.errors import DataError, ModelError
+from edgex.execute import logits_name
 from edgex.graph.ir import Affine, Array, Graph
 from edgex.graph.passes import prepare
 from edgex.graph.read import read_model
@@ -15,6 +16,7 @@ from edgex.pipeline.origin import Origin, origin_of
 from edgex.plan import QuantizationPlan
 from edgex.preprocess import Preprocessing, Resize, Scale
 from edgex.quantize.climb import Rung, climb
+from edgex.quantize.layout import quantization_layout
 from edgex.quantize.ptq import PtqOptions, quantize_ptq
 from edgex.resources import calib_data_dir, demo_model
 from edgex.runtime import physical_cores
@@ -84,6 +86,21 @@ def calibration_images(calib: str | Path, options: QuantizeOptions, count: int |
     dataset = open_dataset(calib, role="calibration", max_bad=options.max_bad)
     most = options.calib_count if count is None else min(count, options.calib_count)
     return dataset.sample(most, options.calib_seed)
+
+
+def check_calibration(model: ModelFile, calib: str | Path, options: QuantizeOptions) -> None:
+    """Refuse what :func:`calibrate` would refuse, before anything takes its time; errors as of it."""
+    calibration_images(calib, options)
+    quantization_layout(model.graph, options.keep_float_pattern, integer_io=options.io == "int8")
+    if options.method == "auto":
+        expect_scores(model.graph, model.path, fix="Choose a method for its ranges yourself.")
+
+
+def expect_scores(graph: Graph, path: Path, *, fix: str) -> None:
+    """ModelError, with a fix, if a model does not give one score for each class."""
+    shape = graph.shapes[logits_name(graph)]
+    if len(shape) != 1:
+        raise ModelError(f"{path} gives the shape {shape}, not one score for each class.", fix=fix)
 
 
 def calibrate(

@@ -21,7 +21,7 @@ from edgex.pipeline.artifacts import (
     placed,
     require_two_four,
 )
-from edgex.pipeline.calibration import Calibrated, ModelFile, Progress, calibrate, read_model_file
+from edgex.pipeline.calibration import Calibrated, ModelFile, Progress, calibrate, check_calibration, read_model_file
 from edgex.pipeline.options import QuantizeOptions
 from edgex.pipeline.origin import write_origin
 from edgex.pipeline.pruning import check_prunable, has_zeros, prune_model
@@ -111,6 +111,7 @@ def quantize_whole(
         reference = given if baseline is None else _baseline(baseline, given, options)
         if options.prune is not None:
             check_prunable(given, target, options.prune)
+            check_calibration(given, calib, options)
         to_train_on = training_images(given, train, options) if trains and train is not None else None
         source, record = given, given.origin if isinstance(given.origin, PruningRecord) else None
         if options.prune is not None and to_train_on is not None:

@@ -14,7 +14,8 @@ from edgex.pipeline.calibration import Calibrated, ModelFile, Progress, data_war
 from edgex.pipeline.options import QuantizeOptions
 from edgex.pipeline.stages import digest, key_of
 from edgex.runtime import physical_cores
-from edgex.train.batches import what_is_taught
+from edgex.train.batches import hold_out, what_is_taught
+from edgex.train.head import classes_of
 from edgex.train.loop import TrainOptions, TrainResult, train
 from edgex.train.network import require_tensorflow
 
@@ -91,19 +92,27 @@ def training_images(model: ModelFile, images: str | Path, options: QuantizeOptio
 
     Raises:
         RuntimeMissingError: the train extra is not installed.
-        UsageError: the labels are of other classes than the model's. Other EdgexErrors as of
-            :func:`edgex.dataset.open_dataset`.
+        UsageError: the labels are of other classes than the model's, or there are fewer images than a batch. Other
+            EdgexErrors as of :func:`edgex.dataset.open_dataset`.
     """
     require_tensorflow()
     dataset = open_dataset(images, role="training", max_bad=options.max_bad)
-    (*_, classes), labels = model.graph.shapes[model.graph.outputs[0]], len(dataset.class_names)
-    fitting = labels <= classes if dataset.counted else labels == classes
-    if what_is_taught(model.graph, dataset).labelled and not fitting:
+    if what_is_taught(model.graph, dataset).labelled and not tells_its_classes(model.graph, dataset):
         raise UsageError(
-            f"{model.path} knows {classes} classes, and {dataset.source.path} has labels for {labels}.",
+            f"{model.path} knows {classes_of(model.graph)} classes, and {dataset.source.path} has labels for "
+            f"{len(dataset.class_names)}.",
             fix="Give images of the classes that the model was trained on, or images without labels.",
         )
+    for training in (None if options.prune is None else options.prune.train, options.qat):
+        if training is not None:
+            hold_out(dataset, training.seed, training.batch)
     return dataset
+
+
+def tells_its_classes(graph: Graph, dataset: Dataset) -> bool:
+    """Whether labels or masks are of the classes that a network tells apart; of those that are counted may be fewer."""
+    classes, labels = classes_of(graph), len(dataset.class_names)
+    return labels <= classes if dataset.counted else labels == classes
 
 
 def training_key(**parts: Any) -> str:

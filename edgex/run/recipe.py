@@ -50,8 +50,8 @@ class Recipe:
         return key_of(
             model=asdict(file_record(self.model)),  # its name too, which the artifacts bear
             target=self.target.model_dump(mode="json"),
-            calib=_images(self.calib, "calibration"),
-            train=None if self.train is None else _images(self.train, "training"),
+            calib=_images(self.calib, "calibration", self.quantize.max_bad),
+            train=None if self.train is None else _images(self.train, "training", self.quantize.max_bad),
             recipe=self.quantize.recipe(),
             threads=(self.quantize.threads or physical_cores()) if trains else None,
             versions=_versions(*LIBRARIES, *(TRAINING_LIBRARIES if trains else ())),
@@ -65,7 +65,7 @@ class Recipe:
         return key_of(
             artifacts=file_record(self.output / MANIFEST_NAME).sha256,
             sensitivity=file_record(found).sha256 if found.is_file() else None,
-            data=_images(self.data, "evaluation", options.labels),
+            data=_images(self.data, "evaluation", options.max_bad, options.labels),
             options={name: str(value) for name, value in asdict(options).items() if name not in apart},
             cpu=read_cpu().name,
             runtimes=describe_python(options.python),
@@ -73,12 +73,12 @@ class Recipe:
         )
 
 
-def _images(spec: str | Path, role: Role, labels: Path | None = None) -> str:
+def _images(spec: str | Path, role: Role, max_bad: int, labels: Path | None = None) -> str:
     """A hash of the images and their labels."""
     path = Path(spec)
     if labels is None and path.suffix.lower() in ARCHIVES and path.is_file():
         return file_record(path).sha256
-    dataset = open_dataset(spec, role=role, labels=labels)
+    dataset = open_dataset(spec, role=role, labels=labels, max_bad=max_bad)
     return key_of(images=dataset.fingerprint, classes=dataset.class_names)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from edgex.dataset import open_dataset
+from edgex.dataset import Dataset, open_dataset
 from edgex.errors import OutputError
 from edgex.gate import GateResult, gate
 from edgex.manifest import file_record
@@ -16,6 +16,7 @@ from edgex.pipeline import Progress, quantize
 from edgex.pipeline.stages import key_of
 from edgex.predictions import PREDICTIONS_NAME
 from edgex.report import PAGE_NAME, REPORT_NAME, read_report
+from edgex.run.fitting import expect_fit
 from edgex.run.ledger import LEDGER_NAME, Ledger
 from edgex.run.recipe import Recipe
 from edgex.validate import Validation, renew_page, validate
@@ -84,7 +85,9 @@ def run(recipe: Recipe, progress: Progress = _silent, *, fresh: bool = False) ->
         OutputError: the directory is none of ours, is in use, or cannot be written. Other EdgexErrors as of
             :func:`edgex.pipeline.quantize`, :func:`edgex.validate.validate` and :func:`edgex.gate.gate`.
     """
-    open_dataset(recipe.data, role="evaluation", labels=recipe.validate.labels)  # its faults should cost no training
+    options = recipe.validate
+    # Its faults should cost no training
+    labelled = open_dataset(recipe.data, role="evaluation", labels=options.labels, max_bad=options.max_bad)
     folder = _stages_folder(recipe.output)
     ledger_file, kept = folder / LEDGER_NAME, folder / KEPT_NAME
     with locked(ledger_file):
@@ -92,7 +95,9 @@ def run(recipe: Recipe, progress: Progress = _silent, *, fresh: bool = False) ->
             ledger_file.unlink(missing_ok=True)
             shutil.rmtree(kept, ignore_errors=True)
         ledger = Ledger(ledger_file, recipe.output)
-        quantized = _stage(ledger, "quantize", recipe.quantize_key, partial(_quantize, recipe, kept, progress))
+        quantized = _stage(
+            ledger, "quantize", recipe.quantize_key, partial(_quantize, recipe, labelled, kept, progress)
+        )
         validated = _stage(ledger, "validate", recipe.validate_key, partial(_validate, recipe, progress))
         begun = time.perf_counter()
         validation = _judge(recipe, ledger, new=not validated.cached)
@@ -121,7 +126,8 @@ def _stage(ledger: Ledger, name: str, key_of_inputs: Callable[[], str], work: Ca
     return Stage(name, found is not None, time.perf_counter() - begun, entry.warnings)
 
 
-def _quantize(recipe: Recipe, kept: Path, progress: Progress) -> Made:
+def _quantize(recipe: Recipe, labelled: Dataset, kept: Path, progress: Progress) -> Made:
+    expect_fit(recipe, labelled)
     written = quantize(
         recipe.model,
         recipe.target,

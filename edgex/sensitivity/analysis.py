@@ -7,12 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from edgex.dataset import Dataset, check_disjoint, open_dataset
-from edgex.errors import ModelError, UsageError
+from edgex.errors import UsageError
 from edgex.execute import logits_name, open_network
-from edgex.graph.ir import Graph
 from edgex.graph.read import read_model
 from edgex.manifest import file_record
 from edgex.pipeline import Progress, QuantizeOptions, calibration_images, data_warnings
+from edgex.pipeline.calibration import expect_scores
 from edgex.runtime import physical_cores
 from edgex.sensitivity.ranking import Probes, rank_layers
 from edgex.sensitivity.record import Cost, FileSpeed, Sensitivity, Suggestion
@@ -76,7 +76,8 @@ def measure_sensitivity(
     if data is not None:
         labelled = open_dataset(data, role="evaluation", labels=options.labels, max_bad=recipe.max_bad)
         labelled = labelled.sample(options.count)
-    _check_classifier(read_model(model, input_size=recipe.input_size))
+    graph = read_model(model, input_size=recipe.input_size)
+    expect_scores(graph, model, fix="Give a model with one score for each class.")
     with TemporaryDirectory(prefix="edgex-") as folder:
         work = Path(folder)
         subject = quantized(model, target, calib, work / "int8", recipe, progress)
@@ -116,15 +117,6 @@ def _warnings(
     yield from [] if labelled is None else data_warnings(labelled)
     if options.profile and "tensorrt" in target.compiled:
         yield f"{target.name} runs its ONNX files in TensorRT, which was not asked: the profile is of this CPU."
-
-
-def _check_classifier(graph: Graph) -> None:
-    """Before the work of quantizing it."""
-    shape = graph.shapes[logits_name(graph)]
-    if len(shape) != 1:
-        raise ModelError(
-            f"The model's output has the shape {shape}.", fix="Give a model with one score for each class."
-        )
 
 
 def _check_fit(subject: Subject, labelled: Dataset | None) -> None:
