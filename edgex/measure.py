@@ -122,7 +122,7 @@ def _preprocessing(
         if len(shape) != 3 or shape[2] not in (1, 3):
             raise ModelError(
                 f"{path} reads {shape}, not an image's height, width and 1 or 3 channels.",
-                fix="Give an image classifier that has its channels last.",
+                fix="Give a model that reads one image with its channels last.",
             )
         declared = Preprocessing(size=(shape[0], shape[1]), channels=shape[2])
     return replace(declared, scale=scale or declared.scale, resize=resize or declared.resize)

@@ -72,7 +72,7 @@ def predictions(masks: Maps, of: dict[str, Maps], kept: int = 3, names: Callable
 
 
 def column(rows: list[bytes]) -> NDArray[np.uint8]:
-    return np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
+    return np.array([[*row] for row in rows], np.uint8)
 
 
 def report(found: MapPredictions, sha256: str = "", **changes: Any) -> MapReport:

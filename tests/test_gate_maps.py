@@ -171,6 +171,20 @@ def test_releases_that_cannot_be_compared(folder: Path, tmp_path: Path) -> None:
         gate(folder / "good", Limits(), tmp_path / "masks")
 
 
+def test_releases_that_share_only_void_pixels(tmp_path: Path) -> None:
+    masks = made.truth(12)
+    masks[:6] = 255
+    before = made.said(masks, 0.1, seed=1)
+    made.write(tmp_path / "now", made.predictions(masks, {FLOAT: before, INT8: before}))
+    # Images are known by their number: the later ones are others
+    few = made.predictions(masks, {FLOAT: before, INT8: before})
+    few.hashes[6:] += 1
+    made.write(tmp_path / "earlier", few)
+    with pytest.raises(DataError, match=r"All pixels of the 6 images that .* share are void") as refusal:
+        gate(tmp_path / "now", Limits(), tmp_path / "earlier")
+    assert "masks" in refusal.value.fix
+
+
 def test_some_images_of_an_earlier_release(folder: Path, tmp_path: Path) -> None:
     masks = made.truth(80)[:50]
     before = made.said(made.truth(80), 0.1, seed=1)[:50]

@@ -1,12 +1,15 @@
 """What a directory says of its artifacts' images, where it can be believed."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from edgex.errors import OutputError
-from edgex.measure import images_seen
+from edgex import measure as module
+from edgex.errors import ModelError, OutputError
+from edgex.measure import evaluate_artifacts, images_seen
 
 
 def write(folder: Path, **documents: object) -> Path:
@@ -21,6 +24,15 @@ def test_images_of_calibration_training_and_pruning(tmp_path: Path) -> None:
     calibrated = {"calibration": {"sources": [["a.png", "1"], ["b.png", "2"]]}}
     write(tmp_path, plan=calibrated, training={"images": ["2", "3"]}, pruning={"images": ["4"]})
     assert images_seen(tmp_path) == {"1", "2", "3", "4"}
+
+
+def test_a_model_that_reads_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It need not be a classifier."""
+    runner = nullcontext(SimpleNamespace(input_shape=(3, 24, 24)))
+    monkeypatch.setattr(module, "open_runner", lambda *_, **__: runner)
+    with pytest.raises(ModelError, match=r"net.onnx reads \(3, 24, 24\), not an image's") as refusal:
+        evaluate_artifacts([tmp_path / "net.onnx"], "digits")
+    assert refusal.value.fix == "Give a model that reads one image with its channels last."
 
 
 @pytest.mark.parametrize("name", ["plan", "training", "pruning"])

@@ -27,8 +27,8 @@ A pixel of 255 is void: nobody says what it shows, and it is not counted. To cal
 """
 
 from edgex.dataset.dataset import Batch, Dataset, DecodingLog, Item, MaskedBatch, check_disjoint
-from edgex.dataset.masks import VOID
 from edgex.dataset.opening import MAX_CLASSES, Role, open_dataset
+from edgex.segmentation import VOID
 
 __all__ = [
     "MAX_CLASSES",

@@ -200,7 +200,7 @@ class Dataset:
         if preprocessing.resize != "stretch":
             raise UsageError(
                 f"Images are resized by {preprocessing.resize!r}, and masks are stretched, so they would not fit.",
-                fix="Use --resize stretch.",
+                fix="Quantize, or evaluate, with --resize stretch.",
             )
         for indices, images, masks in self._loaded(preprocessing, size, batch, workers, start):
             yield MaskedBatch(indices, images, np.stack(masks))

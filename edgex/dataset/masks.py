@@ -11,17 +11,12 @@ from edgex.errors import DataError
 from edgex.graph.ir import Pair
 from edgex.images import decode_mask
 from edgex.preprocess import Pixels
+from edgex.segmentation import MOST_CLASSES
 from edgex.sources import Listing, Source
-
-VOID = 255
-"""The index of pixels of which nobody says what they show."""
 
 IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
 
 MASK_SUFFIX = ".png"
-
-MOST_CLASSES = VOID
-"""So many indices fit into a byte beside :data:`VOID`."""
 
 LONGEST_LIST = 1 << 20
 """Bytes of ``classes.txt``."""
@@ -76,7 +71,7 @@ class ArrayMasks:
 
 
 def checked_mask(masks: Masks, name: str, shape: Pair, classes: int) -> Pixels:
-    """The mask of an image of ``shape``, (height, width), with no index from ``classes`` on but :data:`VOID`.
+    """The mask of an image of ``shape``, (height, width), with no index from ``classes`` on but that of void pixels.
 
     Raises:
         DataError: it is another, or cannot be read.

@@ -9,13 +9,14 @@ from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from edgex.dataset import VOID, Batch, Dataset, MaskedBatch
+from edgex.dataset import Batch, Dataset, MaskedBatch
 from edgex.errors import DataError, ModelError, UsageError
 from edgex.evaluate.scores import SMALLEST, Indices, are_probabilities, centred_logits
 from edgex.graph.ir import Array
 from edgex.parallel import ahead
 from edgex.preprocess import Pixels, Preprocessing
 from edgex.runtime import Runner, open_runner, physical_cores
+from edgex.segmentation import MOST_CLASSES
 
 MAX_WORKERS = 8
 """Each has a process for every model; further threads work inside those."""
@@ -254,10 +255,10 @@ def _check_map(path: Path, runner: Runner, dataset: Dataset) -> None:
             "label each pixel.",
             fix=CLASS_FOLDERS,
         )
-    if len(runner.output_shape) != MAP_RANK or not 1 < runner.output_shape[2] <= VOID:
+    if len(runner.output_shape) != MAP_RANK or not 1 < runner.output_shape[2] <= MOST_CLASSES:
         raise ModelError(
             f"{path} gives {runner.output_shape}, which is no score for each class of each pixel.",
-            fix=f"Give a model whose output is (height, width, classes), with 2 to {VOID} classes.",
+            fix=f"Give a model whose output is (height, width, classes), with 2 to {MOST_CLASSES} classes.",
         )
     classes, named = runner.output_shape[2], len(dataset.class_names)
     if classes < named or (classes > named and not dataset.counted):

@@ -86,6 +86,12 @@ def _compare_maps(file: Path, report: MapReport, earlier: Path, before: MapRepor
     rows, old_rows = _rows_of_both(file, new.hashes, earlier, old.hashes)
     if (new.masks[rows] != old.masks[old_rows]).any():
         raise DataError(f"{file} and {earlier} have other masks for the same images.", fix=SAME_IMAGES)
+    baseline = new.of[new.about.models[0]]
+    if not baseline.confusions.by_class().of(rows).truth.any():
+        raise DataError(
+            f"All pixels of the {len(rows):,} images that {file} and {earlier} share are void.",
+            fix="Validate both releases on the same images, some with classes in their masks.",
+        )
 
     def compared(name: str, earlier_name: str) -> AnyComparison:
         was, now = old.of[earlier_name], new.of[name]

@@ -3,7 +3,6 @@
 from typing import Any
 
 from pydantic import (
-    Field,
     NonNegativeInt,
     PositiveInt,
     SerializerFunctionWrapHandler,
@@ -14,18 +13,9 @@ from pydantic import (
 
 from edgex.comparison import Comparison
 from edgex.explanation import Explanation
-from edgex.json_record import Record, to_document, to_json
+from edgex.json_record import Record
 from edgex.proportions import wilson_interval
-from edgex.report.figures import (
-    DataFacts,
-    FileFacts,
-    Latency,
-    LayerError,
-    LayerSensitivity,
-    Share,
-    Speedup,
-    check_names,
-)
+from edgex.report.figures import ArtifactFacts, BaseReport, FileFacts, Share
 
 REPORT_SCHEMA = "edgex.report/1"
 
@@ -46,15 +36,11 @@ class FileFigures(FileFacts):
         hits: images whose likeliest class is the label.
         hits5: whose label is among the five likeliest.
         calibration_error: expected calibration error over 15 bins of confidence (Guo et al. 2017, arXiv:1706.04599).
-        peak_bytes: memory that loading and running it took on top of the runtime; None where it is not known.
-        latency: None if it was not measured.
     """
 
     hits: NonNegativeInt
     hits5: NonNegativeInt
     calibration_error: Share
-    peak_bytes: NonNegativeInt | None = None
-    latency: Latency | None = None
 
     @model_validator(mode="after")
     def _adds_up(self) -> "FileFigures":
@@ -79,55 +65,22 @@ class FileFigures(FileFacts):
         return self.hits5 / self.images
 
 
-class ArtifactFigures(FileFigures):
-    """Of a file beside the baseline.
-
-    Attributes:
-        snr_db: signal-to-noise ratio of the logits in decibels, of which the baseline's are the signal; None where
-            they are equal.
-        speedup: None if latency was not measured, or the machine was too noisy to compare on.
-        confusions: the commonest first.
-    """
+class ArtifactFigures(FileFigures, ArtifactFacts):
+    """Of a classifier beside the baseline; ``confusions`` has the commonest first."""
 
     comparison: Comparison
-    snr_db: float | None
-    speedup: Speedup | None = None
     confusions: tuple[Confusion, ...] = ()
 
 
-class Report(Record):
-    """Of classifiers; see the package.
+class Report(BaseReport):
+    """Of classifiers; ``explanation`` is of a run with ``--explain``, and the file has none where it is None."""
 
-    Attributes:
-        target: name and options, as in the manifest.
-        noisy: whether a file timed against itself differed, or might have by more than 5 %; None if nothing was timed.
-        layer_errors: in the order of the network; of the INT8 ONNX file.
-        sensitivity: of ``edgex sensitivity``, if it was run on the same model; worst first.
-        explanation: of a run with ``--explain``; the file has none where it is None.
-        settings: that the run was given.
-        machine: operating system, architecture, CPU.
-        versions: of edgex, Python and the runtimes.
-        predictions: sha256 of ``predictions.npz``.
-    """
+    schema_name = REPORT_SCHEMA
+    shows = "image"
 
-    target: dict[str, Any]
-    data: DataFacts
     baseline: FileFigures
     artifacts: tuple[ArtifactFigures, ...]
-    noisy: bool | None = None
-    layer_errors: tuple[LayerError, ...] = ()
-    sensitivity: tuple[LayerSensitivity, ...] = ()
     explanation: Explanation | None = None
-    settings: dict[str, Any] = Field(default_factory=dict)
-    machine: dict[str, Any] = Field(default_factory=dict)
-    versions: dict[str, str] = Field(default_factory=dict)
-    predictions: str
-    warnings: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _different_files(self) -> "Report":
-        check_names(self.baseline, self.artifacts)
-        return self
 
     @model_validator(mode="after")
     def _same_images(self) -> "Report":
@@ -160,18 +113,6 @@ class Report(Record):
         return document
 
     @property
-    def shows(self) -> str:
-        """What a class is a class of."""
-        return "image"
-
-    @property
     def comparisons(self) -> dict[str, Comparison]:
         """Of the artifacts with the baseline, by name."""
         return {artifact.name: artifact.comparison for artifact in self.artifacts}
-
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return to_document(REPORT_SCHEMA, self)
-
-    def to_json(self) -> str:
-        return to_json(REPORT_SCHEMA, self)

@@ -2,31 +2,17 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt, computed_field, model_validator
 
 from edgex.comparison import Drop
-from edgex.json_record import Record, difference, to_document, to_json
-from edgex.report.figures import (
-    DataFacts,
-    FileFacts,
-    Latency,
-    LayerError,
-    LayerSensitivity,
-    Share,
-    Speedup,
-    check_names,
-)
-from edgex.segmentation import Agreement, ClassPixels, MapComparison, Measures
+from edgex.json_record import Record, difference
+from edgex.report.figures import ArtifactFacts, BaseReport, DataFacts, FileFacts, Share
+from edgex.segmentation import MOST_CLASSES, MOST_PIXELS, Agreement, ClassPixels, MapComparison, Measures
 
 MAP_REPORT_SCHEMA = "edgex.segmentation-report/1"
-
-MOST_CLASSES = 255
-
-MOST_PIXELS = 1 << 24
-"""Of a map: a square of the largest side that a network may read."""
 
 NUMBERS = 4
 """For each class of an image, in :attr:`MapFileFigures.counts`."""
@@ -54,13 +40,9 @@ class MapFileFigures(FileFacts):
     Attributes:
         counts: of each image, and of each class that is there or is said to be, four numbers: its index, its pixels,
             how many of them are taken for it, and how many in all.
-        peak_bytes: memory that loading and running it took on top of the runtime; None where it is not known.
-        latency: None if it was not measured.
     """
 
     counts: tuple[ImageCounts, ...]
-    peak_bytes: NonNegativeInt | None = None
-    latency: Latency | None = None
 
     @model_validator(mode="after")
     def _adds_up(self) -> "MapFileFigures":
@@ -139,42 +121,26 @@ class MapComparisonFigures(Record):
     drop: Drop
 
 
-class MapArtifactFigures(MapFileFigures):
+class MapArtifactFigures(MapFileFigures, ArtifactFacts):
     """Of a file beside the baseline.
 
     Attributes:
         changed: pixels of each image, void ones too, of which it says something else than the baseline.
-        snr_db: signal-to-noise ratio of the logits of all pixels in decibels, of which the baseline's are the signal;
-            None where they are equal.
-        speedup: None if latency was not measured, or the machine was too noisy to compare on.
     """
 
     changed: tuple[Pixels, ...]
     comparison: MapComparisonFigures
-    snr_db: float | None
-    speedup: Speedup | None = None
 
 
-class MapReport(Record):
-    """Of networks that say what each pixel shows; see the package. Attributes as of :class:`edgex.report.Report`."""
+class MapReport(BaseReport):
+    """Of networks that say what each pixel shows."""
 
-    target: dict[str, Any]
+    schema_name = MAP_REPORT_SCHEMA
+    shows = "pixel"
+
     data: MapDataFacts
     baseline: MapFileFigures
     artifacts: tuple[MapArtifactFigures, ...]
-    noisy: bool | None = None
-    layer_errors: tuple[LayerError, ...] = ()
-    sensitivity: tuple[LayerSensitivity, ...] = ()
-    settings: dict[str, Any] = Field(default_factory=dict)
-    machine: dict[str, Any] = Field(default_factory=dict)
-    versions: dict[str, str] = Field(default_factory=dict)
-    predictions: str
-    warnings: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _different_files(self) -> "MapReport":
-        check_names(self.baseline, self.artifacts)
-        return self
 
     @model_validator(mode="after")
     def _same_images(self) -> "MapReport":
@@ -192,11 +158,6 @@ class MapReport(Record):
                 raise ValueError(f"the {where} of {artifact.name!r} does not follow from its counts")
         return self
 
-    @property
-    def shows(self) -> str:
-        """What a class is a class of."""
-        return "pixel"
-
     @cached_property
     def comparisons(self) -> Mapping[str, MapComparison]:
         """Of the artifacts with the baseline, by name. ValueError if the counts contradict each other."""
@@ -213,13 +174,6 @@ class MapReport(Record):
             discordant = int(np.count_nonzero(changed))
             found[artifact.name] = MapComparison(names, before, after, discordant, Agreement(size - changed, size))
         return found
-
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return to_document(MAP_REPORT_SCHEMA, self)
-
-    def to_json(self) -> str:
-        return to_json(MAP_REPORT_SCHEMA, self)
 
 
 def comparison_figures(comparison: MapComparison) -> MapComparisonFigures:

@@ -7,6 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex.preprocess import LARGEST_SIDE
+
+VOID = 255
+"""The index of pixels of which nobody says what they show."""
+
+MOST_CLASSES = VOID
+"""So many indices fit into a byte beside :data:`VOID`."""
+
+MOST_PIXELS = LARGEST_SIDE**2
+"""Of a map, as of what a network reads."""
+
 Counts = NDArray[np.int64]
 Column = NDArray[Any]
 

@@ -17,15 +17,12 @@ from edgex.errors import DataError
 from edgex.graph.ir import Pair
 from edgex.npz_file import read_npz
 from edgex.predictions import MOST_BYTES, About, Column, about_fields, check_columns
-from edgex.segmentation.counts import Confusions
+from edgex.segmentation.counts import MOST_CLASSES, MOST_PIXELS, Confusions
 
 MAP_PREDICTIONS_SCHEMA = "edgex.segmentation-predictions/1"
 
 HASH_BYTES = 16
 """Of a map: the head of its sha256."""
-
-MOST_PIXELS = 1 << 24
-"""Of a map, as of what a network reads."""
 
 COUNTS = ("starts", "cells", "pixels")
 COLUMNS = ("equal", "noise", "maps")
@@ -101,8 +98,7 @@ class MapPredictions:
 
     def snr_db(self, model: str) -> float | None:
         """Signal-to-noise ratio of a model's logits over all images, in decibels; None where there is no noise."""
-        noise, signal = float(self.of[model].noise.sum()), float(self.signal.sum())
-        return 10 * float(np.log10(signal / noise)) if noise and signal else None
+        return decibels(self.signal, self.of[model].noise)
 
     def save(self, file: Path) -> None:
         """Write them. OSError if the disk refuses."""
@@ -123,6 +119,12 @@ class MapPredictions:
                 kept_maps=self.kept.maps,
                 **columns,
             )
+
+
+def decibels(signal: Column, noise: Column) -> float | None:
+    """Signal-to-noise ratio in decibels, of squares (images,) that are added up; None where there is no noise."""
+    power, error = float(signal.sum(dtype=np.float64)), float(noise.sum(dtype=np.float64))
+    return 10 * float(np.log10(power / error)) if power and error else None
 
 
 def load_map_predictions(file: Path) -> MapPredictions:
@@ -162,7 +164,7 @@ def _check(found: MapPredictions) -> None:
     images, classes = len(found.about.names), len(found.about.class_names)
     height, width = found.about.size
     kept = len(found.kept.rows)
-    if not 1 < classes <= np.iinfo(np.uint8).max or not 0 < height * width <= MOST_PIXELS:
+    if not 1 < classes <= MOST_CLASSES or not 0 < height * width <= MOST_PIXELS:
         raise ValueError("no map has such a size, or so many or few classes")
     expected: list[tuple[Column, tuple[int, ...], str]] = [
         (found.hashes, (images, 32), "u1"),

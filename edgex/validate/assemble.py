@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edgex.bench import BenchReport
 from edgex.comparison import compare
@@ -43,25 +44,33 @@ def assemble(measured: Measurements, predictions: Predictions) -> tuple[FileFigu
 
 
 def _file(measured: Measurements, predictions: Predictions, number: int) -> FileFigures:
-    subject = measured.subjects[number]
-    own = predictions.of[subject.name]
+    name = measured.subjects[number].name
+    own = predictions.of[name]
     return FileFigures(
-        name=subject.name,
-        format=subject.artifact.format,
-        precision=subject.artifact.precision,
-        bytes=subject.artifact.bytes,
-        sha256=subject.artifact.sha256,
-        runtime=measured.runtimes[number],
-        images=len(predictions),
-        hits=int(predictions.hits(subject.name).sum()),
+        **file_facts(measured, number, len(predictions)),
+        hits=int(predictions.hits(name).sum()),
         hits5=hits_among_best(own, predictions.labels),
         calibration_error=calibration_error(own, predictions.labels),
-        peak_bytes=measured.peaks[number],
-        latency=latency_of(measured, number),
     )
 
 
-def latency_of(measured: Measurements, number: int) -> Latency | None:
+def file_facts(measured: Measurements, number: int, images: int) -> dict[str, Any]:
+    """Of a file that saw so many images: the fields of :class:`edgex.report.FileFacts`."""
+    subject = measured.subjects[number]
+    return {
+        "name": subject.name,
+        "format": subject.artifact.format,
+        "precision": subject.artifact.precision,
+        "bytes": subject.artifact.bytes,
+        "sha256": subject.artifact.sha256,
+        "runtime": measured.runtimes[number],
+        "images": images,
+        "peak_bytes": measured.peaks[number],
+        "latency": _latency(measured, number),
+    }
+
+
+def _latency(measured: Measurements, number: int) -> Latency | None:
     """Of a file; None if it was not measured."""
     if measured.timed is None:
         return None

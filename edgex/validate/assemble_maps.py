@@ -1,13 +1,11 @@
 """From measurements to the figures of each file, of networks that say what each pixel shows."""
 
-from typing import Any
-
 from edgex.evaluate.maps import counted
 from edgex.report import MapArtifactFigures, MapFileFigures
 from edgex.report.maps import comparison_figures, image_counts
 from edgex.segmentation import Agreement, MapComparison
 from edgex.segmentation.predictions import MapPredictions
-from edgex.validate.assemble import Measurements, latency_of, speedup_of
+from edgex.validate.assemble import Measurements, file_facts, speedup_of
 
 
 def assemble_maps(
@@ -26,7 +24,7 @@ def assemble_maps(
         comparison = MapComparison(names, pixels[before], pixels[subject.name], discordant, agreement)
         artifacts.append(
             MapArtifactFigures(
-                **_facts(measured, number, len(predictions)),
+                **file_facts(measured, number, len(predictions)),
                 counts=image_counts(pixels[subject.name]),
                 changed=tuple(changed.tolist()),
                 comparison=comparison_figures(comparison),
@@ -34,20 +32,5 @@ def assemble_maps(
                 speedup=speedup_of(measured, number),
             )
         )
-    baseline = MapFileFigures(**_facts(measured, 0, len(predictions)), counts=image_counts(pixels[before]))
+    baseline = MapFileFigures(**file_facts(measured, 0, len(predictions)), counts=image_counts(pixels[before]))
     return baseline, tuple(artifacts)
-
-
-def _facts(measured: Measurements, number: int, images: int) -> dict[str, Any]:
-    subject = measured.subjects[number]
-    return {
-        "name": subject.name,
-        "format": subject.artifact.format,
-        "precision": subject.artifact.precision,
-        "bytes": subject.artifact.bytes,
-        "sha256": subject.artifact.sha256,
-        "runtime": measured.runtimes[number],
-        "images": images,
-        "peak_bytes": measured.peaks[number],
-        "latency": latency_of(measured, number),
-    }

@@ -7,6 +7,7 @@ import numpy as np
 
 from edgex.predictions import Column, ModelPredictions, Predictions
 from edgex.report import Confusion
+from edgex.segmentation.predictions import decibels
 
 BINS = 15
 MOST_CONFUSIONS = 20
@@ -31,9 +32,7 @@ def hits_among_best(predictions: ModelPredictions, labels: Column) -> int:
 
 def snr_db(predictions: Predictions, model: str) -> float | None:
     """Signal-to-noise ratio of a model's logits over all images, in decibels; None where there is no noise."""
-    noise = float(predictions.of[model].noise.sum(dtype=np.float64))
-    signal = float(predictions.signal.sum(dtype=np.float64))
-    return 10 * float(np.log10(signal / noise)) if noise and signal else None
+    return decibels(predictions.signal, predictions.of[model].noise)
 
 
 def confusions(labels: Column, baseline: Column, other: Column, class_names: Sequence[str]) -> tuple[Confusion, ...]:
