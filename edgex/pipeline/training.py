@@ -17,7 +17,7 @@ from edgex.runtime import physical_cores
 from edgex.train.batches import hold_out, what_is_taught
 from edgex.train.head import classes_of
 from edgex.train.loop import TrainOptions, TrainResult, train
-from edgex.train.network import require_tensorflow
+from edgex.train.network import logits_graph, require_tensorflow
 
 TRAINING_SCHEMA = "edgex.training/1"
 TRAINING_LIBRARIES = ("tensorflow", "tensorflow-model-optimization", "tf-keras")
@@ -92,10 +92,12 @@ def training_images(model: ModelFile, images: str | Path, options: QuantizeOptio
 
     Raises:
         RuntimeMissingError: the train extra is not installed.
+        ModelError: losses cannot be had of the model's answers.
         UsageError: the labels are of other classes than the model's, or there are fewer images than a batch. Other
             EdgexErrors as of :func:`edgex.dataset.open_dataset`.
     """
     require_tensorflow()
+    logits_graph(model.graph)
     dataset = open_dataset(images, role="training", max_bad=options.max_bad)
     if what_is_taught(model.graph, dataset).labelled and not tells_its_classes(model.graph, dataset):
         raise UsageError(

@@ -15,6 +15,7 @@ def head(graph: Graph) -> Node:
     Raises:
         ModelError: it ends in something else.
     """
+    expect_logits(graph)
     node = graph[graph.outputs[0]]
     while isinstance(node.op, BEHIND_LOGITS):
         node = graph[node.inputs[0]]
@@ -27,6 +28,19 @@ def head(graph: Graph) -> Node:
         f"({type(node.op).__name__}).",
         fix="Give a classifier, or a network that classifies pixels.",
     )
+
+
+def expect_logits(graph: Graph) -> None:
+    """ModelError if a network goes on behind a softmax: losses would take what it makes of probabilities for logits."""
+    node, final = graph[graph.outputs[0]], True
+    while isinstance(node.op, BEHIND_LOGITS):
+        if isinstance(node.op, Softmax) and not final:
+            raise ModelError(
+                f"{graph.name} ends in {graph.outputs[0]}, behind the softmax {node.name}, and training is for logits.",
+                fix="Give a model whose softmax comes last, or has none.",
+            )
+        final = final and isinstance(node.op, Identity)
+        node = graph[node.inputs[0]]
 
 
 def classes_of(graph: Graph) -> int:

@@ -42,6 +42,7 @@ from edgex.graph.ir import (
     Softmax,
 )
 from edgex.train.grouped import grouped_layer
+from edgex.train.head import expect_logits
 
 if TYPE_CHECKING:
     import tf_keras
@@ -89,13 +90,15 @@ def logits_graph(graph: Graph) -> Graph:
     """The graph without its final softmax.
 
     Raises:
-        ModelError: it has more than one input or output, so that it is not known what to train for.
+        ModelError: it has more than one input or output, so that it is not known what to train for, or something
+            follows the softmax.
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise ModelError(
             f"{graph.name} has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs, and cannot be trained.",
             fix="Give a classifier, or quantize it without training.",
         )
+    expect_logits(graph)
     output = graph[graph.outputs[0]]
     if not isinstance(output.op, Softmax) or graph.consumers[output.name]:
         return graph
@@ -216,7 +219,7 @@ def _apply(node: Node, x: Any, use_bias: bool) -> Any:
         case _:
             raise ModelError(
                 f"{node.name}: {type(node.op).__name__} with these settings cannot be trained.",
-                fix="Quantize without --mode qat.",
+                fix="Give a model without it, or quantize without training.",
             )
 
 

@@ -11,6 +11,7 @@ from graphs import tiny_xception
 from operation_cases import CASES as ALL_CASES
 from operation_cases import IMAGES, PADS, chain, over, single, weights
 from reference import relative_error
+from segmenters import colour_segmenter
 from training_support import MINI_SIZE, normalized, of_onnx
 
 from edgex.errors import ModelError
@@ -20,13 +21,16 @@ from edgex.graph.ir import (
     Conv2D,
     GlobalAveragePool,
     Graph,
+    Identity,
     MaxPool2D,
     Node,
     Op,
+    Resize,
     Softmax,
 )
 from edgex.graph.passes import prepare
 from edgex.train.fake_quant import read_weights
+from edgex.train.head import head
 from edgex.train.network import MOMENTUM, keras_model, layer_name, logits_graph, trained_graph
 
 TOLERANCE = 1e-5
@@ -73,7 +77,7 @@ def test_what_cannot_be_trained_is_named() -> None:
     graph = single(MaxPool2D((3, 3), (2, 2), PADS))
     with pytest.raises(ModelError, match="node: MaxPool2D") as refusal:
         keras_model(graph)
-    assert "qat" in refusal.value.fix
+    assert refusal.value.fix == "Give a model without it, or quantize without training."
 
 
 def test_names_that_tensorflow_does_not_take() -> None:
@@ -162,6 +166,18 @@ def test_a_softmax_inside_stays() -> None:
     assert logits_graph(graph) is graph
     read_on = replace(graph, outputs=("before",))
     assert logits_graph(read_on) is read_on
+
+
+@pytest.mark.parametrize("behind", [Resize((64, 64), "bilinear"), Softmax(), GlobalAveragePool()])
+def test_behind_a_softmax_are_no_logits(behind: Op) -> None:
+    """A loss would take probabilities for them, which it then could hardly tell apart."""
+    segmenter = colour_segmenter()
+    graph = replace(segmenter, nodes=(*segmenter.nodes, Node("behind", behind, segmenter.outputs)), outputs=("behind",))
+    for refusing in (logits_graph, head):
+        with pytest.raises(ModelError, match=r"ends in behind, behind the softmax scores\.softmax"):
+            refusing(graph)
+    same = replace(segmenter, nodes=(*segmenter.nodes, Node("same", Identity(), segmenter.outputs)), outputs=("same",))
+    assert head(same).name == "scores"
 
 
 def test_two_outputs_cannot_be_trained_for() -> None:
