@@ -1,4 +1,4 @@
-"""Commands that read a Keras model."""
+"""Commands that read a model file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -235,6 +235,8 @@ def export(
     with console.progress() as progress:
         directory = settings.output(output, path, profile)
         written = pipeline.export(path, profile, directory, options, progress)
+    for warning in written.warnings:
+        console.say_warning(warning)
     if json:
         documents.print_json("export", **documents.written_document(written))
     else:
