@@ -76,6 +76,11 @@ class CompareOptions:
         for name in self.runtimes:
             if name not in RUNTIMES:
                 raise UsageError(f"There is no runtime {name!r}.", fix=f"Choose one of {', '.join(RUNTIMES)}.")
+        if self.latency and self.target is not None and all(kind.precision != "int8" for kind in self.target.artifacts):
+            raise UsageError(
+                f"The target {self.target.name} has no INT8 artifacts, whose latency could be compared.",
+                fix="Compare without latency, with --no-latency, or choose another target.",
+            )
         self.bench_options  # noqa: B018  raises before any work if a number is none
 
     @property
@@ -157,11 +162,6 @@ def _contestant(model: Path, options: CompareOptions, labelled: Dataset | None) 
     fresh = of_zoo(model)
     graph = read_network(model, input_size=options.input_size)
     scores = graph.shapes[graph.outputs[0]]
-    if labelled is not None and labelled.segmented:
-        raise UsageError(
-            f"{options.data} holds masks, and what INT8 loses is measured here on images of one class each.",
-            fix="Use edgex validate for networks that label pixels, or leave out --data.",
-        )
     if labelled is not None and not fresh and scores != (len(labelled.class_names),):
         raise UsageError(
             f"{model} gives scores of the shape {scores}, and {options.data} has labels for "

@@ -55,8 +55,7 @@ class Stopwatch:
 
     @property
     def kinds(self) -> Sequence[ArtifactKind]:
-        """The target's INT8 artifacts, the main one first."""
-        return [kind for kind in self.target.artifacts if kind.precision == "int8"]
+        return int8_kinds(self.target)
 
     def ratio(self, pruned: Graph, kind: ArtifactKind) -> Ratio:
         """Of a network in pruning form, in the usual runtime of the kind."""
@@ -75,6 +74,11 @@ class Stopwatch:
         named = [(str(number), image[None]) for number, image in enumerate(self.images)]
         quantized = quantize_ptq(graph, named, PtqOptions(self.target.activations, "minmax", workers=self.threads))
         return writer.int8(kind, quantized.graph, quantized.plan, integer_io=False).path
+
+
+def int8_kinds(target: TargetProfile) -> Sequence[ArtifactKind]:
+    """A target's INT8 artifacts, the main one first."""
+    return [kind for kind in target.artifacts if kind.precision == "int8"]
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from edgex.dataset import Dataset
-from edgex.errors import EdgexError
+from edgex.errors import EdgexError, UsageError
 from edgex.graph.ir import Graph
 from edgex.graph.passes.simplify import drop_identities, split_separable
 from edgex.graph.read import read_model
@@ -15,7 +15,7 @@ from edgex.json_record import to_document
 from edgex.manifest import file_record, library_versions
 from edgex.output import replace_files
 from edgex.pipeline.calibration import ModelFile, Progress
-from edgex.pipeline.latency import sparsity_for, stopwatch
+from edgex.pipeline.latency import int8_kinds, sparsity_for, stopwatch
 from edgex.pipeline.options import PruneOptions, QuantizeOptions
 from edgex.pipeline.origin import origin_of
 from edgex.pipeline.stages import digest, key_of
@@ -75,10 +75,16 @@ def check_prunable(source: ModelFile, target: TargetProfile | None, options: Pru
     """Refuse what cannot be, or buys nothing, before anything takes its time.
 
     Raises:
-        UsageError: the target gains nothing by the method, or the model has not so much to take out.
+        UsageError: the target gains nothing by the method, or has nothing to time where a latency is asked for, or the
+            model has not so much to take out.
     """
     if target is not None and not options.force:
         refuse_what_buys_nothing(options.method, target)
+    if target is not None and options.latency is not None and not int8_kinds(target):
+        raise UsageError(
+            f"The target {target.name} has no INT8 artifacts, whose latency could be measured.",
+            fix="Say with --sparsity how much is to go.",
+        )
     if options.method == "channels" and options.latency is None:
         form = pruning_form(source.as_read)
         coupling = couple(form)
@@ -133,7 +139,7 @@ class _Job:
             preprocessing=self.source.preprocessing.to_json(),
             options=asdict(self.options),
             multiple=self.multiple,
-            timed=None if self.options.latency is None or self.target is None else self.target.name,
+            timed=None if self.options.latency is None or self.target is None else self.target.model_dump(mode="json"),
             threads=self.threads,
         )
 

@@ -140,3 +140,11 @@ def test_what_cannot_be_compared(tiny: Path, tmp_path: Path) -> None:
     assert compare_models([tmp_path / "vector.keras"], COUNTS).models[0].inspection.macs == 8
     with pytest.raises(ModelError, match="1 or 3 channels"):
         compare_models([tmp_path / "vector.keras"])
+
+
+def test_a_target_without_integers_has_nothing_to_time() -> None:
+    cpu = load_target("cpu")
+    floats = cpu.model_copy(update={"artifacts": tuple(kind for kind in cpu.artifacts if kind.precision != "int8")})
+    with pytest.raises(UsageError, match="The target cpu has no INT8 artifacts"):
+        CompareOptions(target=floats)
+    assert CompareOptions(target=floats, latency=False).target is floats
