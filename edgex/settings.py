@@ -112,9 +112,9 @@ class Settings:
         train = _seeded(self._chosen(TrainOptions, training))
         if learning_rate is not None:
             train["learning_rate"] = learning_rate
-        # One takes the place of the other, and the command line that of the file
+        # One takes the place of the other, and the command line that of the file, which speaks of its own method
         wanted = {"sparsity": sparsity, "latency": latency}
-        if sparsity is None and latency is None:
+        if sparsity is None and latency is None and self.get("prune", None) in (None, chosen):
             wanted = {"sparsity": self.get("sparsity", None), "latency": self.get("prune_latency", None)}
         settings = {"importance": self.get("importance", importance), "steps": self.get("prune_steps", steps), **wanted}
         said = {key: value for key, value in settings.items() if value is not None}

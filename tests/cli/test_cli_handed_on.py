@@ -12,6 +12,7 @@ from edgex.cli import models
 from edgex.cli.sensitivity import sensitivity as run_sensitivity
 from edgex.pipeline import WrittenDirectory
 from edgex.sensitivity import SensitivityOptions
+from edgex.settings import Settings
 
 DEMO = 'model = "demo"\ntarget = "cpu"\ncalib = "digits"\n'
 
@@ -43,3 +44,22 @@ def test_export_warns(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     (here / "edgex.toml").write_text(DEMO)
     models.export(json=True)
     assert "The model is odd." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "taken"),
+    [
+        ({"prune": "channels", "sparsity": 0.3}, "channels", (0.3, None)),
+        ({"prune": "channels", "sparsity": 0.3}, "2:4", (None, None)),
+        ({"prune": "channels", "prune_latency": 0.6}, None, (None, 0.6)),
+        ({"prune": "channels", "prune_latency": 0.6}, "magnitude", (None, None)),
+        ({"sparsity": 0.3}, "magnitude", (0.3, None)),
+    ],
+)
+def test_how_much_to_prune_is_said_of_a_method(
+    here: Path, own: dict[str, object], given: str | None, taken: tuple[float | None, float | None]
+) -> None:
+    (here / "edgex.toml").write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in own.items()))
+    options = Settings().prune_options(given)
+    assert options is not None
+    assert (options.sparsity, options.latency) == taken
