@@ -11,12 +11,12 @@ from edgex.zoo import MODELS, build
 
 def model_file(model: Path) -> Path:
     """The file; the word ``demo`` stands for the one that ships with edgex, unless there is a file of this name."""
-    return demo_model() if str(model) == "demo" and not model.exists() else model
+    return demo_model() if str(model) == "demo" and not model.is_file() else model
 
 
 def of_zoo(model: Path) -> bool:
-    """Whether it is a name of the zoo. A file that exists is a file, whatever its name."""
-    return str(model) in MODELS and not model.exists()
+    """Whether it is a name of the zoo. A file that exists is a file, whatever its name; a folder is no model."""
+    return str(model) in MODELS and not model.is_file()
 
 
 def read_network(model: Path, *, input_size: int | None = None) -> Graph:

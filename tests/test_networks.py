@@ -33,6 +33,13 @@ def test_a_file_wins_over_a_name(word: str, tmp_path: Path, monkeypatch: pytest.
         read_network(Path(word))
 
 
+@pytest.mark.parametrize("word", ["xception", "demo"])
+def test_a_folder_is_no_model(word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(word).mkdir()
+    assert read_network(Path(word), input_size=71).name == "xception"
+
+
 def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert inspect_model(Path("demo")) == inspect_model(demo_model())

@@ -72,11 +72,30 @@ def test_what_is_not_told_is_reproduced(tmp_path: Path) -> None:
     assert reproduce(out, Inputs(file, cpu, "digits")).problems == ()
 
 
-def test_it_is_trained_further_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training changes nothing."""
+
     def nothing(graph: Any, *_: Any, **__: Any) -> TrainResult:
         return TrainResult(graph, None, History((1.0,), (0.5,)), 0, 0, labelled=True)
 
     monkeypatch.setattr(training, "train", nothing)
     monkeypatch.setattr(training, "require_tensorflow", lambda: None)
+
+
+@pytest.mark.usefixtures("untrained")
+def test_it_is_trained_further_as_it_was(tmp_path: Path) -> None:
     report = train_model(model(tmp_path), "digits", tmp_path / "more.keras", TrainModelOptions(threads=1))
     assert (report.record.preprocessing["scale"], report.record.preprocessing["resize"]) == ("imagenet", "crop")
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_file_with_a_name_of_the_zoo_is_trained_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    narrow = TrainModelOptions(architecture={"width": 0.05, "depth": 0.1}, threads=1)
+    Path("xception").mkdir()
+    assert train_model("xception", "digits", Path("new.keras"), narrow).record.source == {"name": "xception"}
+    Path("xception").rmdir()
+    model(tmp_path).rename("xception")
+    again = train_model("xception", "digits", Path("more.keras"), TrainModelOptions(threads=1))
+    assert again.record.source["sha256"]

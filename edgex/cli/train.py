@@ -63,13 +63,14 @@ def train(
 ) -> None:
     """Make a network of the zoo, or take a model, and train it from labels or masks (train extra)."""
     from edgex import pipeline
+    from edgex.networks import of_zoo
     from edgex.render import documents
     from edgex.render import training as shown
-    from edgex.zoo import MODELS
 
     settings = Settings()
     name = settings.need("model", model, option="--model")
-    subject = name if name in MODELS else settings.model(Path(name))
+    fresh = of_zoo(Path(name))
+    subject = name if fresh else settings.model(Path(name))
     images = settings.need("train", data, option="--data")
     chosen = settings.train_model_options(
         architecture=_architecture(name, {"width": width, "depth": depth}, options or []),
@@ -86,7 +87,7 @@ def train(
         max_bad=max_bad,
         threads=threads,
     )
-    file = output or Path(f"{name}.keras" if name in MODELS else "trained.keras")
+    file = output or Path(f"{name}.keras" if fresh else "trained.keras")
     with console.progress() as progress:
         report = pipeline.train_model(subject, images, file, chosen, progress, logs=logs, say=_say)
     for warning in report.warnings:

@@ -11,6 +11,7 @@ from edgex.errors import DataError, ModelError, UsageError
 from edgex.graph.ir import Graph
 from edgex.graph.read import read_model
 from edgex.manifest import file_record
+from edgex.networks import of_zoo
 from edgex.pipeline.origin import Origin, origin_of
 from edgex.pipeline.pruning import has_zeros
 from edgex.prune.record import PruningRecord
@@ -81,7 +82,7 @@ def start_of(
         UsageError: there is no such network, file or option; it classifies images and there are masks, or the other way
             round; no weight matches. Other EdgexErrors as of reading.
     """
-    if str(model) in MODELS:
+    if of_zoo(Path(model)):
         start = _from_zoo(str(model), dataset, architecture, input_size, seed)
     else:
         start = _from_file(Path(model), dataset, architecture, input_size, seed)

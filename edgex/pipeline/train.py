@@ -10,6 +10,7 @@ from edgex.dataset import Dataset, open_dataset
 from edgex.errors import DataError
 from edgex.json_record import to_document
 from edgex.manifest import artifact_record, library_versions
+from edgex.networks import of_zoo
 from edgex.output import locked, replace_files
 from edgex.pipeline.calibration import Progress, data_warnings, preprocessing_of
 from edgex.pipeline.origin import refuse_to_replace
@@ -26,7 +27,6 @@ from edgex.train.network import require_tensorflow
 from edgex.train.recipes import RECIPES, Recipe, recipe_named
 from edgex.train.record import TRAINED_SCHEMA, TrainedRecord
 from edgex.write.keras import keras_file
-from edgex.zoo import MODELS
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def train_model(
     Interrupted, it goes on where it stopped when the same is called again.
 
     Args:
-        model: a name of :data:`edgex.zoo.MODELS`, or a model file to train further.
+        model: a name of :data:`edgex.zoo.MODELS`, or a model file to train further, see :mod:`edgex.networks`.
         images: with labels or masks, see :mod:`edgex.dataset`.
         output: the file to write.
         options: see there.
@@ -126,7 +126,7 @@ def train_model(
             :func:`edgex.pipeline.start.start_of`.
     """
     options = options or TrainModelOptions()
-    read = [str(model)] if str(model) not in MODELS else []
+    read = [] if of_zoo(Path(model)) else [str(model)]
     read += [options.weights] if options.weights not in (None, IMAGENET) else []
     refuse_to_replace(output, TrainedRecord, "train", *map(Path, read))
     with locked(output), unfinished(output) as folder, replace_files([output]) as (work,):
