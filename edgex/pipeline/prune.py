@@ -57,7 +57,7 @@ def prune(
     Interrupted, it goes on where it stopped when the same is called again.
 
     Args:
-        model: a ``.keras`` or ``.h5`` file.
+        model: a ``.keras``, ``.h5`` or float ``.onnx`` file.
         images: for fine-tuning; labels help, and are not needed.
         output: the file to write.
         options: its ``prune``, and what concerns images.

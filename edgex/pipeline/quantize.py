@@ -67,7 +67,7 @@ def quantize(
     Pruning and training that are interrupted go on where they stopped when the same is called again.
 
     Args:
-        model: a ``.keras`` or ``.h5`` file.
+        model: a ``.keras``, ``.h5`` or float ``.onnx`` file.
         target: see :func:`edgex.target.load_target`.
         calib: images for calibration, see :mod:`edgex.dataset`; labels are not needed.
         output: directory to write; its parent exists.

@@ -22,7 +22,7 @@ class Inputs:
     """What a directory was made from, wherever it lies now.
 
     Attributes:
-        model: a ``.keras`` or ``.h5`` file.
+        model: a ``.keras``, ``.h5`` or float ``.onnx`` file.
         target: see :func:`edgex.target.load_target`.
         calib: images for calibration; None for what was exported without.
         train: images for training, where there was some.

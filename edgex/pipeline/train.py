@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +223,7 @@ class _Job:
 
     def record(self, result: TrainResult) -> TrainedRecord:
         _, training = self.recipe
-        said = {**asdict(replace(self.options, weights=None)), **asdict(training), "threads": self.threads}
+        said = {**asdict(self.options), **asdict(training), "threads": self.threads}
         del said["weights"]  # a path says nothing elsewhere
         seen = {content for content in self.dataset.content_hashes if content}
         return TrainedRecord(

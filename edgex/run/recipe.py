@@ -25,7 +25,7 @@ class Recipe:
     """From which model and images to make what, how, and what it must keep.
 
     Attributes:
-        model: a ``.keras`` or ``.h5`` file.
+        model: a ``.keras``, ``.h5`` or float ``.onnx`` file.
         target: see :func:`edgex.target.load_target`.
         calib: images for calibration, see :mod:`edgex.dataset`.
         data: labelled images that neither calibration nor training saw, to validate on.

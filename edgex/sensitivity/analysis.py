@@ -57,7 +57,7 @@ def measure_sensitivity(
     """Find what the quantization of each layer costs, what is worth keeping in float, and where the time goes.
 
     Args:
-        model: a ``.keras`` or ``.h5`` classifier.
+        model: a classifier, a ``.keras``, ``.h5`` or float ``.onnx`` file.
         target: see :func:`edgex.target.load_target`.
         calib: images for calibration, as for :func:`edgex.pipeline.quantize`.
         data: labelled images that calibration does not see; without them the cost in accuracy stays unknown.

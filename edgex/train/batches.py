@@ -213,11 +213,6 @@ def drawn_move(size: Pair, augment: Augment, draw: np.random.Generator) -> Move:
     return Move(np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1), outside)
 
 
-def augmented(image: Array, augment: Augment, draw: np.random.Generator) -> Array:
-    """One image (height, width, channels), moved, its edges drawn out, and perhaps mirrored."""
-    return drawn_move(image.shape[:2], augment, draw).of_image(image)
-
-
 def _reaches(size: Pair) -> Pair:
     height, width = size
     return int(FURTHEST_SHIFT * height), int(FURTHEST_SHIFT * width)

@@ -1,8 +1,9 @@
 """Recipes: how a network is trained from labels alone, by name.
 
 ``imagenet`` and ``jft`` are those of F. Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", CVPR
-2017, arXiv:1610.02357, sections 4.3 and 4.4. The paper trained on 60 GPUs and gives neither the images in a step nor
-the passes over them, so those of both are ours, and a rate that was right there may be high for a step of few images.
+2017, arXiv:1610.02357, sections 4.3 and 4.4, without the average of the weights over steps (Polyak's) that the paper
+takes in the end. The paper trained on 60 GPUs and gives neither the images in a step nor the passes over them, so those
+of both are ours, and a rate that was right there may be high for a step of few images.
 
 ``modern`` is short, for some hundreds to some ten thousand images: AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101),
 a warm-up and a cosine, smoothed labels (Szegedy et al. 2016, arXiv:1512.00567).

@@ -27,7 +27,8 @@ class Features:
     """Tensors that a network on this backbone reads.
 
     Attributes:
-        low_level: a quarter of the image's size, 256 channels wide: behind the second ReLU of the second block.
+        low_level: a quarter of the image's size, 256 channels wide: what the last separable convolution of block 3
+            reads, the one that halves.
         last: the backbone's output, ``output_stride`` times smaller than the image.
     """
 

@@ -10,7 +10,7 @@ import pytest
 from edgex.dataset import Dataset, open_dataset
 from edgex.errors import DataError, UsageError
 from edgex.preprocess import Preprocessing
-from edgex.train.batches import HELD_OUT, MOST_HELD_OUT, Augment, Batch, Batches, augmented, hold_out
+from edgex.train.batches import HELD_OUT, MOST_HELD_OUT, Augment, Batch, Batches, drawn_move, hold_out
 
 SIZE = 20
 PREPROCESSING = Preprocessing(size=(SIZE, SIZE), scale="none")
@@ -134,7 +134,7 @@ def moves(augment: Augment, count: int = 200) -> Counter[tuple[int, int, bool]]:
     image = np.arange(SIZE * SIZE * 3, dtype=np.float32).reshape(SIZE, SIZE, 3)  # no two pixels are the same
     found: Counter[tuple[int, int, bool]] = Counter()
     for number in range(count):
-        moved = augmented(image, augment, np.random.default_rng([0, number]))
+        moved = drawn_move((SIZE, SIZE), augment, np.random.default_rng([0, number])).of_image(image)
         middle = int(moved[SIZE // 2, SIZE // 2, 0]) // 3
         mirrored = bool(moved[10, 11, 0] < moved[10, 10, 0])
         unmirrored = moved[:, ::-1] if mirrored else moved
