@@ -23,6 +23,8 @@ from edgex.cli.options import (
     Python,
     Resize,
     Runtime,
+    Runtimes,
+    Seconds,
     Target,
     Threads,
     chosen_target,
@@ -77,9 +79,7 @@ def eval(  # noqa: A001  the command's name
 @command
 def bench(
     artifacts: Artifacts,
-    runtime: Annotated[
-        list[str] | None, typer.Option(help="Run the files by this one, and others; by all that can if not said.")
-    ] = None,
+    runtime: Runtimes = None,
     python: Python = None,
     data: Annotated[str | None, typer.Option(help="Run the files on one of these images; random if not said.")] = None,
     input_size: InputSize = None,
@@ -88,7 +88,7 @@ def bench(
     runs: Annotated[
         int | None, typer.Option(min=1, help="Timed runs of each file; as fit into --seconds if not said.")
     ] = None,
-    seconds: Annotated[float, typer.Option(max=86_400, help="About how long each file is timed.")] = 3.0,
+    seconds: Seconds = 3.0,
     until: Annotated[
         str | None, typer.Option(help="Go on until the intervals are within so much of the value, like 2%.")
     ] = None,
@@ -153,7 +153,7 @@ def compile(  # noqa: A001  the command's name
     directory: Annotated[Path, typer.Argument(help="An output directory.", show_default=False)],
     target: Annotated[str | None, typer.Option(help="If not the directory's own: a .toml file of yours.")] = None,
     threads: Threads = None,
-    seconds: Annotated[float, typer.Option(max=86_400, help="About how long each file is timed.")] = 3.0,
+    seconds: Seconds = 3.0,
     json: Json = False,
 ) -> None:
     """What a target builds of its artifacts: OpenVINO's IR here, a script for TensorRT on the device."""

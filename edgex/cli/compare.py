@@ -8,7 +8,7 @@ import typer
 
 from edgex import console
 from edgex.cli.app import command
-from edgex.cli.options import NETWORK, InputSize, Json, Threads, chosen_target
+from edgex.cli.options import NETWORK, InputSize, Json, Runtimes, Seconds, Threads, chosen_target
 from edgex.settings import Settings
 
 
@@ -20,11 +20,9 @@ def compare(
     ] = "cpu",
     input_size: InputSize = None,
     latency: Annotated[bool, typer.Option(help="Time the INT8 files; without, counts only, at once.")] = True,
-    runtime: Annotated[
-        list[str] | None, typer.Option(help="Run the files by this one, and others; by all that can if not said.")
-    ] = None,
+    runtime: Runtimes = None,
     threads: Threads = None,
-    seconds: Annotated[float, typer.Option(max=86_400, help="About how long each file is timed.")] = 3.0,
+    seconds: Seconds = 3.0,
     calib: Annotated[str | None, typer.Option(help="Images to calibrate with; random ones if not said.")] = None,
     data: Annotated[
         str | None, typer.Option(help="Labelled images to measure on what INT8 loses; takes --calib.")

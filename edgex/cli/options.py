@@ -19,6 +19,9 @@ Target = Annotated[str | None, typer.Option(help="cpu, jetson, gpu-desktop, or a
 Arch = Annotated[str | None, typer.Option(help="Of the target cpu: x86 or arm.")]
 Jetpack = Annotated[str | None, typer.Option(help="Of the target jetson: the JetPack on the board, like 6.2.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Directory to write.", show_default=False)]
+KerasOutput = Annotated[
+    Path | None, typer.Option("-o", "--output", help="The .keras file to write.", show_default=False)
+]
 Calib = Annotated[str | None, typer.Option(help="Images: a folder, .zip, .npz or .csv, or the word digits.")]
 CalibCount = Annotated[int | None, typer.Option(min=1, help="Calibration images at most; 256 if not said.")]
 CalibSeed = Annotated[int | None, typer.Option(min=0, help="Which images, where there are more; 0 if not said.")]
@@ -66,6 +69,11 @@ Resize = Annotated[str | None, typer.Option(help="To the input size: stretch, cr
 MaxBad = Annotated[int | None, typer.Option(min=0, help="Unreadable images to put up with.")]
 Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="Threads; the physical cores if not said.")]
 Runtime = Annotated[str | None, typer.Option(help="Run the files by this one; edgex doctor lists them.")]
+Runtimes = Annotated[
+    list[str] | None,
+    typer.Option("--runtime", help="Run the files by this one, and others; by all that can if not said."),
+]
+Seconds = Annotated[float, typer.Option(max=86_400, help="About how long each file is timed.")]
 Python = Annotated[Path | None, typer.Option(help="A Python that has the runtimes, if not this one.")]
 ExternalData = Annotated[
     bool, typer.Option("--external-data", help="An .onnx may keep its weights in plain files beside itself.")

@@ -17,6 +17,7 @@ from edgex.cli.options import (
     InputSize,
     Jetpack,
     Json,
+    KerasOutput,
     LearningRate,
     MaxBad,
     Model,
@@ -40,9 +41,7 @@ def prune(
     sparsity: Sparsity = None,
     latency: PruneLatency = None,
     train: Train = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The .keras file to write.", show_default=False)
-    ] = None,
+    output: KerasOutput = None,
     target: Target = None,
     arch: Arch = None,
     jetpack: Jetpack = None,

@@ -8,7 +8,7 @@ import typer
 
 from edgex import console
 from edgex.cli.app import command
-from edgex.cli.options import InputSize, Json, MaxBad, Preprocess, Resize, Threads
+from edgex.cli.options import InputSize, Json, KerasOutput, MaxBad, Preprocess, Resize, Threads
 from edgex.errors import UsageError
 from edgex.settings import Settings
 
@@ -27,9 +27,7 @@ def train(
         str | None,
         typer.Option(help="Labelled images: a folder, .zip, .npz or .csv, or digits; for segmentation with masks."),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The .keras file to write.", show_default=False)
-    ] = None,
+    output: KerasOutput = None,
     recipe: Annotated[
         str | None, typer.Option(help="modern (default), or those of Xception's paper: imagenet, jft.")
     ] = None,

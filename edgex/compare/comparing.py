@@ -1,6 +1,6 @@
 """From models to a comparison: each is counted, quantized and, side by side with the others, timed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -19,7 +19,7 @@ from edgex.graph.ir import Graph
 from edgex.inspection import inspect_graph
 from edgex.measure import evaluate_artifacts
 from edgex.networks import model_file, of_zoo, read_network
-from edgex.pipeline import QuantizeOptions, WrittenDirectory, quantize
+from edgex.pipeline import Progress, QuantizeOptions, WrittenDirectory, quantize, silent
 from edgex.records import Artifact, ArtifactKind
 from edgex.runtime import RUNTIMES
 from edgex.target import TargetProfile, load_target
@@ -30,13 +30,6 @@ CHANNELS = (1, 3)
 
 RANDOM_IMAGES = 8
 """To calibrate with where no images are given: ranges change no latency and no size."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done, and how many there are."""
-
-
-def _silent(_what: str, _done: int, _total: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -95,7 +88,7 @@ class CompareOptions:
 
 
 def compare_models(
-    models: Sequence[str | Path], options: CompareOptions | None = None, progress: Progress = _silent
+    models: Sequence[str | Path], options: CompareOptions | None = None, progress: Progress = silent
 ) -> CompareReport:
     """Compare models: parameters, multiply-accumulates and sizes, latency in INT8, and what INT8 costs.
 

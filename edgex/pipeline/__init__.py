@@ -5,9 +5,10 @@ The only room that knows which stage follows which. :func:`quantize`, :func:`exp
 """
 
 from edgex.pipeline.artifacts import PLAN_NAME, TRAINING_NAME, WrittenDirectory
-from edgex.pipeline.calibration import Progress, calibration_images, data_warnings
+from edgex.pipeline.calibration import calibration_images, data_warnings
 from edgex.pipeline.options import PruneOptions, QuantizeOptions
 from edgex.pipeline.origin import PRUNING_NAME, TRAINED_NAME
+from edgex.pipeline.progress import Progress, silent
 from edgex.pipeline.prune import PruneReport, prune
 from edgex.pipeline.quantize import export, quantize, quantize_whole
 from edgex.pipeline.reproduce import Inputs, Reproduction, reproduce
@@ -34,5 +35,6 @@ __all__ = [
     "quantize",
     "quantize_whole",
     "reproduce",
+    "silent",
     "train_model",
 ]

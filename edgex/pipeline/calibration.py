@@ -1,6 +1,6 @@
 """From a model file and calibration images to a float graph and a plan."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from edgex.graph.read import read_model
 from edgex.manifest import file_record
 from edgex.pipeline.options import QuantizeOptions
 from edgex.pipeline.origin import Origin, origin_of
+from edgex.pipeline.progress import Progress
 from edgex.plan import QuantizationPlan
 from edgex.preprocess import Preprocessing, Resize, Scale
 from edgex.quantize.climb import Rung, climb
@@ -25,9 +26,6 @@ from edgex.write.onnx_form import int8_form
 
 ENOUGH_IMAGES = 32
 """Below this many calibration images their draw begins to show in the accuracy."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done, and how many there are."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from edgex.json_record import to_document
 from edgex.manifest import artifact_record
 from edgex.output import locked, replace_files
 from edgex.pipeline.artifacts import deflated_bytes
-from edgex.pipeline.calibration import ModelFile, Progress, data_warnings, read_model_file
+from edgex.pipeline.calibration import ModelFile, data_warnings, read_model_file
 from edgex.pipeline.latency import stopwatch
 from edgex.pipeline.options import QuantizeOptions
 from edgex.pipeline.origin import refuse_to_replace
+from edgex.pipeline.progress import Progress, silent
 from edgex.pipeline.pruning import Pruned, check_prunable, has_zeros, prune_model
 from edgex.pipeline.stages import unfinished
 from edgex.pipeline.training import training_images
@@ -48,7 +49,7 @@ def prune(
     images: str | Path,
     output: Path,
     options: QuantizeOptions,
-    progress: Progress = lambda _what, _done, _total: None,
+    progress: Progress = silent,
     *,
     target: TargetProfile | None = None,
 ) -> PruneReport:

@@ -14,10 +14,11 @@ from edgex.inspection import inspect_graph
 from edgex.json_record import to_document
 from edgex.manifest import file_record, library_versions
 from edgex.output import replace_files
-from edgex.pipeline.calibration import ModelFile, Progress
+from edgex.pipeline.calibration import ModelFile
 from edgex.pipeline.latency import int8_kinds, sparsity_for, stopwatch
 from edgex.pipeline.options import PruneOptions, QuantizeOptions
 from edgex.pipeline.origin import origin_of
+from edgex.pipeline.progress import Progress
 from edgex.pipeline.stages import digest, key_of
 from edgex.pipeline.training import TRAINING_LIBRARIES, training_key
 from edgex.prune.allotment import choose

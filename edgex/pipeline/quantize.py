@@ -21,9 +21,10 @@ from edgex.pipeline.artifacts import (
     placed,
     require_two_four,
 )
-from edgex.pipeline.calibration import Calibrated, ModelFile, Progress, calibrate, check_calibration, read_model_file
+from edgex.pipeline.calibration import Calibrated, ModelFile, calibrate, check_calibration, read_model_file
 from edgex.pipeline.options import QuantizeOptions
 from edgex.pipeline.origin import write_origin
+from edgex.pipeline.progress import Progress, silent
 from edgex.pipeline.pruning import check_prunable, has_zeros, prune_model
 from edgex.pipeline.stages import unfinished
 from edgex.pipeline.training import TRAINING_LIBRARIES, train_calibrated, training_images
@@ -35,10 +36,6 @@ from edgex.target import TargetProfile
 
 EXPORT_OPTIONS = ("preprocess", "resize", "input_size")
 """Those that shape what ``export`` writes."""
-
-
-def _silent(_what: str, _done: int, _total: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def quantize(
     calib: str | Path,
     output: Path,
     options: QuantizeOptions | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     *,
     train: str | Path | None = None,
     baseline: Path | None = None,
@@ -94,7 +91,7 @@ def quantize_whole(
     calib: str | Path,
     output: Path,
     options: QuantizeOptions | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     *,
     train: str | Path | None = None,
     baseline: Path | None = None,
@@ -181,7 +178,7 @@ def export(
     target: TargetProfile,
     output: Path,
     options: QuantizeOptions | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> WrittenDirectory:
     """Write the target's float artifacts and a manifest; arguments and errors as :func:`quantize`."""
     options = options or QuantizeOptions()

@@ -10,8 +10,9 @@ from typing import Any
 from edgex.dataset import Dataset, open_dataset
 from edgex.errors import OutputError, UsageError
 from edgex.manifest import MANIFEST_NAME, FileRecord, Manifest, Problem, file_record, read_manifest
-from edgex.pipeline.calibration import Progress, calibration_images
+from edgex.pipeline.calibration import calibration_images
 from edgex.pipeline.options import QuantizeOptions
+from edgex.pipeline.progress import Progress, silent
 from edgex.pipeline.quantize import export, quantize
 from edgex.preprocess import Preprocessing
 from edgex.target import TargetProfile
@@ -50,7 +51,7 @@ class Reproduction:
     changed: Mapping[str, tuple[str, str]]
 
 
-def reproduce(directory: Path, inputs: Inputs, progress: Progress = lambda _what, _done, _total: None) -> Reproduction:
+def reproduce(directory: Path, inputs: Inputs, progress: Progress = silent) -> Reproduction:
     """Do again what made an output directory, elsewhere, and compare each file with the manifest's hash of it.
 
     What is in the directory now is not looked at; for that there is :func:`edgex.manifest.verify`.

@@ -12,8 +12,9 @@ from edgex.json_record import to_document
 from edgex.manifest import artifact_record, library_versions
 from edgex.networks import of_zoo
 from edgex.output import locked, replace_files
-from edgex.pipeline.calibration import Progress, data_warnings, preprocessing_of
+from edgex.pipeline.calibration import data_warnings, preprocessing_of
 from edgex.pipeline.origin import refuse_to_replace
+from edgex.pipeline.progress import Progress, silent
 from edgex.pipeline.pruning import pruning_form
 from edgex.pipeline.stages import digest, unfinished
 from edgex.pipeline.start import IMAGENET, Start, start_of
@@ -104,7 +105,7 @@ def train_model(
     images: str | Path,
     output: Path,
     options: TrainModelOptions | None = None,
-    progress: Progress = lambda _what, _done, _total: None,
+    progress: Progress = silent,
     *,
     logs: Path | None = None,
     say: Callable[[str], None] = lambda _note: None,

@@ -10,8 +10,9 @@ from edgex.dataset import Dataset, open_dataset
 from edgex.errors import UsageError
 from edgex.graph.ir import Graph
 from edgex.manifest import library_versions
-from edgex.pipeline.calibration import Calibrated, ModelFile, Progress, data_warnings
+from edgex.pipeline.calibration import Calibrated, ModelFile, data_warnings
 from edgex.pipeline.options import QuantizeOptions
+from edgex.pipeline.progress import Progress
 from edgex.pipeline.stages import digest, key_of
 from edgex.runtime import physical_cores
 from edgex.train.batches import hold_out, what_is_taught

@@ -12,7 +12,7 @@ from edgex.errors import OutputError
 from edgex.gate import GateResult, gate
 from edgex.manifest import file_record
 from edgex.output import locked, real_path
-from edgex.pipeline import Progress, quantize
+from edgex.pipeline import Progress, quantize, silent
 from edgex.pipeline.stages import key_of
 from edgex.predictions import PREDICTIONS_NAME
 from edgex.report import PAGE_NAME, REPORT_NAME, read_report
@@ -26,10 +26,6 @@ KEPT_NAME = "quantize"
 
 Made = tuple[Iterable[str], Iterable[str]]
 """The names of the files that a stage wrote, and its warnings."""
-
-
-def _silent(_what: str, _done: int, _total: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class RunReport:
         return tuple(warning for stage in self.stages for warning in stage.warnings)
 
 
-def run(recipe: Recipe, progress: Progress = _silent, *, fresh: bool = False) -> RunReport:
+def run(recipe: Recipe, progress: Progress = silent, *, fresh: bool = False) -> RunReport:
     """Quantize, validate and judge, as a recipe says.
 
     A stage is not run again while what it is given is the same, by hash, and what it wrote is there unchanged. Which

@@ -11,7 +11,7 @@ from edgex.errors import UsageError
 from edgex.execute import logits_name, open_network
 from edgex.graph.read import read_model
 from edgex.manifest import file_record
-from edgex.pipeline import Progress, QuantizeOptions, calibration_images, data_warnings
+from edgex.pipeline import Progress, QuantizeOptions, calibration_images, data_warnings, silent
 from edgex.pipeline.calibration import expect_scores
 from edgex.runtime import physical_cores
 from edgex.sensitivity.ranking import Probes, rank_layers
@@ -42,17 +42,13 @@ class SensitivityOptions:
     profile: bool = True
 
 
-def _silent(_what: str, _done: int, _total: int) -> None:
-    pass
-
-
 def measure_sensitivity(
     model: Path,
     target: TargetProfile,
     calib: str | Path,
     data: str | Path | None = None,
     options: SensitivityOptions | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Sensitivity:
     """Find what the quantization of each layer costs, what is worth keeping in float, and where the time goes.
 

@@ -3,13 +3,12 @@
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 from edgex.errors import RuntimeMissingError, UsageError
 from edgex.graph.ir import Graph
-from edgex.graph.read_keras import read_keras
 from edgex.train.network import require_tensorflow
+from edgex.zoo.inception import made_by_keras
 
 APPLICATIONS: Mapping[str, str] = {"xception": "Xception", "inception_v3": "InceptionV3"}
 """Network of the zoo → what ``keras.applications`` calls it; the layers of both have the same names."""
@@ -30,16 +29,14 @@ def imagenet_graph(name: str) -> Graph:
     require_tensorflow()  # without its lines about processors
     import keras
 
-    keras.utils.clear_session()  # layers without a name of their own are numbered: conv2d, conv2d_1, …
-    try:
-        with redirect_stdout(sys.stderr):  # results go to stdout, and Keras says there what it downloads
-            model = getattr(keras.applications, APPLICATIONS[name])(weights="imagenet")
-    except Exception as error:  # Keras raises it bare where a download fails
-        raise RuntimeMissingError(
-            f"The weights of {name} from ImageNet cannot be downloaded: {error}.",
-            fix="Try where there is a network, or give a file that has them with --from FILE.keras.",
-        ) from error
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / f"{name}.keras"
-        model.save(path)
-        return read_keras(path)
+    def downloaded() -> Any:
+        try:
+            with redirect_stdout(sys.stderr):  # results go to stdout, and Keras says there what it downloads
+                return getattr(keras.applications, APPLICATIONS[name])(weights="imagenet")
+        except Exception as error:  # Keras raises it bare where a download fails
+            raise RuntimeMissingError(
+                f"The weights of {name} from ImageNet cannot be downloaded: {error}.",
+                fix="Try where there is a network, or give a file that has them with --from FILE.keras.",
+            ) from error
+
+    return made_by_keras(name, downloaded)
