@@ -79,6 +79,7 @@ def configure_tensorflow(threads: int) -> None:
     import tensorflow as tf
     import tf_keras
 
+    tf.get_logger().setLevel("ERROR")  # it warns of the functions of several networks, one after another
     with suppress(RuntimeError):  # it runs already
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     if not tf.config.list_physical_devices("GPU"):  # on those it has no deterministic fake quantization

@@ -72,6 +72,7 @@ def test_half_of_the_work_goes(whole: tuple[Path, Outcome]) -> None:
     folder, outcome = whole
     assert outcome.code == 0, outcome.err
     assert "every runtime has less to do" in outcome.err
+    assert "WARNING" not in outcome.err
     assert files(folder) == {"pruned.keras"}
     before, after = (inspect_graph(read_model(folder / name)) for name in ("small.keras", "pruned.keras"))
     pruning = outcome.document["pruning"]
