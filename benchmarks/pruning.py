@@ -13,6 +13,7 @@ from benchmarks.drops import COLUMNS, paired, row
 from benchmarks.inputs import FULL_SIZE, REAL_SIZE, Workplace, some_training_images
 from benchmarks.processes import edgex
 from benchmarks.report import Figure, Section, Table
+from edgex.console import silent_imports
 from edgex.dataset import open_dataset
 from edgex.evaluate import evaluate
 from edgex.graph.passes import prepare
@@ -127,6 +128,7 @@ def _control(model: Path, workplace: Workplace, folder: Path) -> bytes:
         checkpoint=folder / "control.checkpoint.npz",
         key="control",
         threads=physical_cores(),
+        earliest=1,
     )
     return bytes(onnx_model(prepare(result.graph)).SerializeToString())
 
@@ -148,8 +150,10 @@ def _latencies(pruned: Path, workplace: Workplace, folder: Path) -> list[Figure]
 
 def _keras_error(file: Path) -> float:
     """Largest difference of the answers, over the largest answer."""
-    import keras
     import onnxruntime
+
+    with silent_imports():
+        import keras
 
     draw = np.random.default_rng(0)
     images = draw.uniform(-1, 1, (IMAGES, REAL_SIZE, REAL_SIZE, 3)).astype(np.float32)

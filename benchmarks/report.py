@@ -14,6 +14,9 @@ Cell = str | int | float | None
 
 LIBRARIES = ("edgex", "onnxruntime", "ai-edge-litert", "tensorflow")
 
+SMALL = 0.005
+"""Below it two decimals show nothing."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -128,9 +131,13 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 def _cell(cell: Cell) -> str:
     if isinstance(cell, float):
-        return f"{cell:.2f}"
+        return _rounded(cell)
     return "" if cell is None else str(cell)
 
 
 def _with_unit(value: float, unit: str) -> str:
-    return f"{value:.0f} images" if unit == "images" else f"{value:.2f}{unit if unit == '×' else f' {unit}'}"
+    return f"{value:.0f} images" if unit == "images" else f"{_rounded(value)}{unit if unit == '×' else f' {unit}'}"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.1e}" if 0 < abs(value) < SMALL else f"{value:.2f}"

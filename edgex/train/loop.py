@@ -109,6 +109,7 @@ def train(
     keep_zeros: bool = False,
     recipe: Recipe | None = None,
     logs: Path | None = None,
+    earliest: int = 0,
 ) -> TrainResult:
     """Train a graph as the plan quantizes it; without a plan in float, as it is or pruning it, or by a recipe.
 
@@ -132,6 +133,7 @@ def train(
             :data:`edgex.train.student.LEAST_ZEROS`.
         recipe: how to train from labels; not together with a plan or a sparsity.
         logs: a folder for what TensorBoard shows.
+        earliest: epoch that can be the best; 0 is before training. A control must have been trained.
 
     Raises:
         RuntimeMissingError: the train extra is not installed.
@@ -173,7 +175,8 @@ def train(
         state = found
     else:
         settled = 0 if sparsity is None else sparsity.settled_after(total)
-        before = History(earliest=-(-settled // batches.per_epoch), measure=taught.measure).with_epoch(*judged())
+        earliest = max(earliest, -(-settled // batches.per_epoch))
+        before = History(earliest=earliest, measure=taught.measure).with_epoch(*judged())
         state = Checkpoint(key, 0, before, student.state, student.weights)
     resumed = step = state.step
     history, best = state.history, state.best

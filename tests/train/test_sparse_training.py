@@ -1,6 +1,7 @@
 """Pruning of single weights: the right ones go, in time; they stay away, through training, interruptions and QAT."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,13 @@ def trained(
         sparsity=sparsity,
         **more,
     )
+
+
+def test_a_control_has_been_trained(tmp_path: Path) -> None:
+    """Though nothing were better than what there was before."""
+    wild = replace(SHORT, learning_rate=0.5)
+    assert trained(tmp_path / "any", None, wild).history.best == 0
+    assert trained(tmp_path / "control", None, wild, earliest=1).history.best >= 1
 
 
 def content(result: TrainResult) -> dict[str, object]:
