@@ -47,7 +47,7 @@ def artifact_document(artifact: "Artifact") -> dict[str, Any]:
 
 
 def pruning_document(record: "PruningRecord") -> dict[str, Any]:
-    keys = ("method", "sparsity", "macs", "parameters", "zeros", "losses", "accuracies", "best_epoch")
+    keys = ("method", "sparsity", "macs", "parameters", "zeros", "measure", "losses", "accuracies", "best_epoch")
     return {key: getattr(record, key) for key in keys}
 
 

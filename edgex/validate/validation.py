@@ -19,7 +19,7 @@ from edgex.manifest import Manifest, file_record, read_manifest, verify
 from edgex.measure import images_seen
 from edgex.output import locked, replace_files
 from edgex.page import map_report_page, report_page
-from edgex.pipeline import data_warnings
+from edgex.pipeline import Progress, data_warnings, silent
 from edgex.predictions import PREDICTIONS_NAME, Predictions, load_predictions
 from edgex.preprocess import Pixels, Preprocessing
 from edgex.report import (
@@ -52,12 +52,6 @@ LAYER_IMAGES = 16
 """On which the error of each layer is measured."""
 
 AnyPredictions = Predictions | MapPredictions
-
-Progress = Callable[[str, int, int], None]
-
-
-def _silent(_what: str, _done: int, _total: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -107,7 +101,7 @@ def validate(
     data: str | Path,
     baseline: Path | None = None,
     options: ValidateOptions | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Validation:
     """Measure the artifacts of a directory beside the float model, and write the report into it.
 
