@@ -75,7 +75,7 @@ def read_gather(call: Call) -> Value:
 def read_concatenate(call: Call) -> Value:
     """Concat: of tensors along their channels, or of constants."""
     if not any(isinstance(value, Tensor) for value in call.inputs):
-        constants = [call.constant(position) for position in range(len(call.inputs))]
+        constants = [call.constant(position) for position in range(max(1, len(call.inputs)))]
         _expect_few(call, sum(constant.size for constant in constants))
         return np.concatenate(constants, call.axis(call.attribute("axis", 1), constants[0].ndim))
     tensors = [call.whole(position) for position in range(len(call.inputs))]

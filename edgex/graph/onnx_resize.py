@@ -37,7 +37,8 @@ def read_nearest(call: Call) -> Tensor:
     axis = call.axis(call.attribute("axis", 0), 4) - 2
     if axis not in (0, 1) or chosen.ndim != 1 or not 0 < chosen.size <= EXTENT_LIMIT:
         raise call.refusal("a choice of other than rows or columns")
-    if not np.array_equal(chosen % before[axis], nearest_pixels(before[axis], chosen.size)):
+    counted = np.where(chosen < 0, chosen + before[axis], chosen)  # from the front
+    if not np.array_equal(counted, nearest_pixels(before[axis], chosen.size)):
         raise call.refusal("a choice of pixels that are not the nearest")
     if axis == 0:
         return call.emit(Resize((chosen.size, before[1]), "nearest"), [image])

@@ -137,6 +137,14 @@ REFUSED: dict[str, tuple[Made, str]] = {
         after_stem(node("Gather", ["x", "rows"], ["result"], name="odd", axis=2), rows=whole(0, 1, 2)),
         "'odd' .* has a choice of pixels that are not the nearest",
     ),
+    "pixels that there are not": (
+        after_stem(node("Gather", ["x", "rows"], ["result"], name="odd", axis=2), rows=np.arange(9) + 9),
+        "'odd' .* has a choice of pixels that are not the nearest",
+    ),
+    "nothing put together": (
+        ([node("Concat", [], ["result"], name="odd", axis=0)], {}),
+        "'odd' .* no constant as input 0",
+    ),
     "the nearest from below": (
         after_stem(
             node("Resize", ["x", "", "s"], ["result"], name="odd", nearest_mode="floor"),
