@@ -12,6 +12,11 @@ def read_model(path: Path, *, input_size: int | None = None) -> Graph:
 
     Errors as :func:`edgex.graph.read_keras.read_keras` and :func:`edgex.graph.read_onnx.read_onnx`.
     """
-    if path.suffix.lower() == ".onnx" and path.is_file():
+    if is_onnx(path):
         return read_onnx(path, input_size=input_size)
     return read_keras(path, input_size=input_size)
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether a file is read as ONNX."""
+    return path.suffix.lower() == ".onnx" and path.is_file()

@@ -9,8 +9,9 @@ from edgex.errors import DataError, ModelError
 from edgex.execute import logits_name
 from edgex.graph.ir import Affine, Array, Graph
 from edgex.graph.passes import prepare
-from edgex.graph.read import read_model
+from edgex.graph.read import is_onnx, read_model
 from edgex.manifest import file_record
+from edgex.pipeline.onnx_parity import compare_with_file
 from edgex.pipeline.options import QuantizeOptions
 from edgex.pipeline.origin import Origin, origin_of
 from edgex.pipeline.progress import Progress
@@ -67,7 +68,12 @@ class Calibrated:
 
 
 def read_model_file(model: Path, options: QuantizeOptions) -> ModelFile:
-    """Read and prepare a network that reads one image. ModelError if it reads something else."""
+    """Read and prepare a network that reads one image.
+
+    Raises:
+        ModelError: it reads something else, or :func:`edgex.pipeline.onnx_parity.compare_with_file` raises it. Other
+            EdgexErrors as :func:`edgex.graph.read.read_model`.
+    """
     graph = read_model(model, input_size=options.input_size)
     if len(graph.inputs) != 1 or len(graph.shapes[graph.inputs[0].name]) != 3:
         shapes = {node.name: graph.shapes[node.name] for node in graph.inputs}
@@ -76,7 +82,9 @@ def read_model_file(model: Path, options: QuantizeOptions) -> ModelFile:
         )
     origin = origin_of(model)
     preprocessing = preprocessing_of(graph, origin, options.preprocess, options.resize)
-    return ModelFile(model, graph, prepare(graph), preprocessing, graph.notes, origin)
+    prepared = prepare(graph)
+    notes = (*graph.notes, *compare_with_file(model, prepared)) if is_onnx(model) else graph.notes
+    return ModelFile(model, graph, prepared, preprocessing, notes, origin)
 
 
 def calibration_images(calib: str | Path, options: QuantizeOptions, count: int | None = None) -> Dataset:

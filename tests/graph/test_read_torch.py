@@ -13,6 +13,7 @@ from edgex.errors import UsageError
 from edgex.graph.ir import DepthwiseConv2D, Graph, Input, MaxPool2D, Node
 from edgex.graph.passes import prepare
 from edgex.graph.read_onnx import read_onnx
+from edgex.pipeline.onnx_parity import compare_with_file
 from edgex.write.onnx import onnx_model
 from edgex.write.tflite import tflite_model
 
@@ -43,6 +44,8 @@ FILES = tuple(
 )
 CLOSE = 1e-4
 """Relative error; usually it is 1e-6."""
+NOT_RUN = "normalized.torchscript.any"
+"""ONNX Runtime merges its padding with a dilated convolution, which it then cannot run."""
 
 pytestmark = [needs_torch, pytest.mark.timeout(1800)]  # half a minute of computing, on a machine of its own
 
@@ -84,7 +87,11 @@ def test_computes_what_pytorch_does(exported: Path, file: str) -> None:
     model, _, shape = file.split(".")
     images, answers = images_and_answers(exported, model)
     size = images.shape[1] if shape == "open" else None
-    assert max(errors(read_onnx(exported / f"{file}.onnx", input_size=size), images, answers)) <= CLOSE
+    path = exported / f"{file}.onnx"
+    graph = read_onnx(path, input_size=size)
+    assert max(errors(graph, images, answers)) <= CLOSE
+    compared = not compare_with_file(path, prepare(graph))
+    assert compared == (file != NOT_RUN)
 
 
 def test_nothing_exported_is_left_out(exported: Path) -> None:
