@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 Logits = Callable[[Array], Array]
-"""A network: from images (N, height, width, channels) to logits (N, classes)."""
+"""A network: from images (N, height, width, channels) to logits (N, classes), or (N, height, width, classes)."""
 
 
 class Extremes(NamedTuple):
@@ -82,6 +82,11 @@ def logits_name(graph: Graph) -> str:
     """The tensor that the final softmax reads; the output where there is no softmax."""
     output = graph[graph.outputs[0]]
     return output.inputs[0] if isinstance(output.op, Softmax) else output.name
+
+
+def gives_scores(graph: Graph) -> bool:
+    """Whether a network scores classes, of its image or of each pixel."""
+    return len(graph.shapes[logits_name(graph)]) in (1, 3)
 
 
 def open_network(graph: Graph, plan: QuantizationPlan | None, form: OnnxForm) -> Logits:

@@ -11,6 +11,22 @@ from edgex.proportions import Paired
 CLEAREST_DB = 100.0
 """About what rounding leaves of float32: an image without noise counts as this."""
 
+MOST_PLACES = 1024
+"""Of an image that two networks are compared at; neighbouring pixels say much the same."""
+
+
+def scored(logits: Array) -> Array:
+    """Logits as scores of classes at places, (images, places, classes).
+
+    Args:
+        logits: of a classifier (images, classes), whose only place is the image, or of a segmenter (images, height,
+            width, classes), of whose pixels those on a grid are taken, at most 1024.
+    """
+    height, width = logits.shape[1:-1] or (1, 1)
+    step = math.ceil(math.sqrt(height * width / MOST_PLACES))
+    grid = logits.reshape(len(logits), height, width, -1)[:, ::step, ::step]
+    return grid.reshape(len(logits), -1, logits.shape[-1])
+
 
 def snr_db(reference: Array, logits: Array) -> float | None:
     """Signal-to-noise ratio of logits in decibels, the mean of the images'; None if not one of them changes.
@@ -20,7 +36,7 @@ def snr_db(reference: Array, logits: Array) -> float | None:
     count less their mean over the classes, which a softmax forgets.
 
     Args:
-        reference: of the float network, (images, classes).
+        reference: of the float network, (images, …, classes).
         logits: of the other one.
     """
     ratios = []
@@ -32,12 +48,18 @@ def snr_db(reference: Array, logits: Array) -> float | None:
 
 
 def paired_hits(labels: NDArray[np.int64], reference: Array, logits: Array) -> Paired:
-    """Count the images (images,) that only one of two networks puts into their class; arrays as for :func:`snr_db`."""
-    before, after = reference.argmax(axis=1) == labels, logits.argmax(axis=1) == labels
+    """Count the images that only one of two networks puts into their class.
+
+    Args:
+        labels: class indices (images,).
+        reference: logits of the float network, (images, 1, classes).
+        logits: of the other one.
+    """
+    before, after = (each.argmax(axis=-1)[:, 0] == labels for each in (reference, logits))
     return Paired(len(labels), lost=int((before & ~after).sum()), gained=int((after & ~before).sum()))
 
 
 def _power(logits: Array) -> list[float]:
-    centred = logits - logits.mean(axis=1, keepdims=True, dtype=np.float64)
-    power: list[float] = np.square(centred).sum(axis=1).tolist()
+    centred = logits - logits.mean(axis=-1, keepdims=True, dtype=np.float64)
+    power: list[float] = np.square(centred).sum(axis=tuple(range(1, logits.ndim))).tolist()
     return power

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgex.dataset import Dataset, open_dataset
 from edgex.errors import DataError, ModelError
-from edgex.execute import logits_name
+from edgex.execute import gives_scores, logits_name
 from edgex.graph.ir import Affine, Array, Graph
 from edgex.graph.passes import prepare
 from edgex.graph.read import is_onnx, read_model
@@ -103,10 +103,10 @@ def check_calibration(model: ModelFile, calib: str | Path, options: QuantizeOpti
 
 
 def expect_scores(graph: Graph, path: Path, *, fix: str) -> None:
-    """ModelError, with a fix, if a model does not give one score for each class."""
-    shape = graph.shapes[logits_name(graph)]
-    if len(shape) != 1:
-        raise ModelError(f"{path} gives the shape {shape}, not one score for each class.", fix=fix)
+    """ModelError, with a fix, if a model does not score classes."""
+    if not gives_scores(graph):
+        shape = graph.shapes[logits_name(graph)]
+        raise ModelError(f"{path} gives the shape {shape}, not scores of classes.", fix=fix)
 
 
 def calibrate(
@@ -180,7 +180,7 @@ def preprocessing_of(graph: Graph, origin: Origin | None, scale: Scale | None, r
 def _labels(graph: Graph, dataset: Dataset) -> dict[str, int] | None:
     """Class index of each image, where the images are of the model's classes."""
     labels = dataset.labels
-    if labels is None or graph.shapes[graph.outputs[0]][-1:] != (len(dataset.class_names),):
+    if labels is None or graph.shapes[graph.outputs[0]] != (len(dataset.class_names),):
         return None
     return dict(zip(dataset.names, labels.tolist(), strict=True))
 

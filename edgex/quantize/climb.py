@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex.errors import ModelError
-from edgex.execute import Logits, logits_name, open_network
+from edgex.execute import Logits, gives_scores, logits_name, open_network
 from edgex.graph.ir import Array, Graph
-from edgex.logits import paired_hits, snr_db
+from edgex.logits import paired_hits, scored, snr_db
 from edgex.parallel import ahead
 from edgex.quantize.ptq import PtqOptions, PtqResult, quantize_ptq
 from edgex.quantize.statistics import NamedImages, Progress
@@ -33,9 +33,9 @@ class Rung:
         name: for people.
         method: how images became ranges.
         images: how many were compared.
-        changed: images that are put into another class than by the float network.
+        changed: images, or pixels of a segmenter's grid, that are put into another class than by the float network.
         points: of top-1 accuracy that are lost, in percent of the images; negative if some are won. Without labels the
-            share of the images that changed, which no loss exceeds.
+            share of the images or pixels that changed, which no loss of accuracy exceeds.
         labelled: whether labels told the points.
         snr_db: of the logits, see :func:`edgex.logits.snr_db`.
         gain: points lost fewer than by the best rung before; None for the first.
@@ -102,20 +102,20 @@ def climb(
     The best loses the fewest points, and of those that lose equally many it has the clearest logits.
 
     Args:
-        graph: a classifier; see :func:`edgex.graph.passes.prepare`.
+        graph: a classifier or a segmenter; see :func:`edgex.graph.passes.prepare`.
         images: as for :func:`edgex.quantize.ptq.quantize_ptq`; they are gone through several times for each rung.
-        labels: image name → class index; None if they are unknown.
+        labels: image name → class index; None if they are unknown, or the network is a segmenter.
         options: for all rungs, in what these do not choose themselves.
         form: of the target's INT8 ONNX files.
-        budget: points of top-1 accuracy that may be lost.
+        budget: points of top-1 or pixel accuracy that may be lost.
         progress: called with what is being done, how much of it is done, and how much there is.
 
     Raises:
-        ModelError: as :func:`edgex.quantize.ptq.quantize_ptq`, or the model is no classifier.
+        ModelError: as :func:`edgex.quantize.ptq.quantize_ptq`, or the model gives no scores of classes.
         ValueError: there are no images.
     """
-    shape = graph.shapes[logits_name(graph)]
-    if len(shape) != 1:
+    if not gives_scores(graph):
+        shape = graph.shapes[logits_name(graph)]
         raise ModelError(f"The model's output has the shape {shape}.", fix="Choose a method for its ranges yourself.")
     form = replace(form, integer_io=False)
     plain = replace(options, equalize=True, cross_layer=False, rounding="nearest", correct_bias=False)
@@ -152,7 +152,7 @@ class _Judge:
 
     Attributes:
         images: to run them on.
-        logits: of the float network, (images, classes).
+        logits: of the float network, (images, places, classes).
         labels: class indices (images,), if known.
         workers: images at a time.
     """
@@ -179,27 +179,28 @@ class _Judge:
     def rung(self, name: str, options: PtqOptions, network: Logits, best: Rung | None, progress: Progress) -> Rung:
         """What a network costs, and how that compares with the best before."""
         _, logits = _run(network, self.images, self.workers, progress)
-        changed = int((logits.argmax(axis=1) != self.logits.argmax(axis=1)).sum())
-        share = changed / len(logits) if self.labels is None else paired_hits(self.labels, self.logits, logits).drop
+        moved = logits.argmax(axis=-1) != self.logits.argmax(axis=-1)
+        lost = moved.mean() if self.labels is None else paired_hits(self.labels, self.logits, logits).drop
+        points = 100 * float(lost)
         return Rung(
             name=name,
             method=options.method,
             images=len(logits),
-            changed=changed,
-            points=100 * share,
+            changed=int(moved.sum()),
+            points=points,
             labelled=self.labels is not None,
             snr_db=snr_db(self.logits, logits),
-            gain=best.points - 100 * share if best else None,
+            gain=best.points - points if best else None,
             over=best.name if best else None,
         )
 
 
 def _run(network: Logits, images: NamedImages, workers: int, progress: Progress) -> tuple[list[str], Array]:
-    """Names of the images, and the network's logits on them, (images, classes)."""
+    """Names of the images, and the network's logits on them, (images, places, classes)."""
     names, found = [], []
     for name, logits in ahead(lambda image: (image[0], network(image[1])), images, workers):
         names.append(name)
-        found.append(logits)
+        found.append(scored(logits))
         progress("compare", len(found), len(images))
     if not found:
         raise ValueError("no calibration images")

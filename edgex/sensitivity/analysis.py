@@ -21,6 +21,7 @@ from edgex.sensitivity.speed import explain_speed
 from edgex.sensitivity.subject import Subject, quantized
 from edgex.sensitivity.suggestion import gain_db, keep_float_pattern, worth_keeping
 from edgex.target import TargetProfile
+from edgex.train.head import pixels_of
 
 
 @dataclass(frozen=True)
@@ -53,27 +54,28 @@ def measure_sensitivity(
     """Find what the quantization of each layer costs, what is worth keeping in float, and where the time goes.
 
     Args:
-        model: a classifier, a ``.keras``, ``.h5`` or float ``.onnx`` file.
+        model: a classifier or a segmenter, a ``.keras``, ``.h5`` or float ``.onnx`` file.
         target: see :func:`edgex.target.load_target`.
         calib: images for calibration, as for :func:`edgex.pipeline.quantize`.
-        data: labelled images that calibration does not see; without them the cost in accuracy stays unknown.
+        data: labelled images that calibration does not see; without them the cost in accuracy stays unknown,
+            as it does for a segmenter, for which they are not read.
         options: see there.
         progress: called with what is being done, how many are done, and how many there are.
 
     Raises:
         UsageError: the labelled images are of other classes, or among those that calibration saw.
-        ModelError: the model is no classifier.
+        ModelError: the model gives no scores of classes.
         EdgexError: as :func:`edgex.pipeline.quantize` and :func:`edgex.bench.operations.profile_operations`.
     """
     options = options or SensitivityOptions()
     recipe = replace(options.quantize, io="float")
     threads = recipe.threads or physical_cores()
+    graph = read_model(model, input_size=recipe.input_size)
+    expect_scores(graph, model, fix="Give a model that classifies images or their pixels.")
     labelled = None
-    if data is not None:
+    if data is not None and pixels_of(graph) is None:
         labelled = open_dataset(data, role="evaluation", labels=options.labels, max_bad=recipe.max_bad)
         labelled = labelled.sample(options.count)
-    graph = read_model(model, input_size=recipe.input_size)
-    expect_scores(graph, model, fix="Give a model with one score for each class.")
     with TemporaryDirectory(prefix="edgex-") as folder:
         work = Path(folder)
         subject = quantized(model, target, calib, work / "int8", recipe, progress)
@@ -102,15 +104,21 @@ def measure_sensitivity(
         whole=whole,
         suggestion=suggestion,
         speed=speed,
-        warnings=tuple(_warnings(subject, labelled, target, options)),
+        warnings=tuple(_warnings(subject, data, labelled, target, options)),
     )
 
 
 def _warnings(
-    subject: Subject, labelled: Dataset | None, target: TargetProfile, options: SensitivityOptions
+    subject: Subject,
+    data: str | Path | None,
+    labelled: Dataset | None,
+    target: TargetProfile,
+    options: SensitivityOptions,
 ) -> Iterator[str]:
     yield from subject.written.warnings
     yield from [] if labelled is None else data_warnings(labelled)
+    if data is not None and labelled is None:
+        yield f"Only of classifiers is told which images are lost: {data} was not read."
     if options.profile and "tensorrt" in target.compiled:
         yield f"{target.name} runs its ONNX files in TensorRT, which was not asked: the profile is of this CPU."
 

@@ -17,7 +17,7 @@ from edgex.errors import DataError
 from edgex.execute import Logits
 from edgex.graph.fusion import fused_activation
 from edgex.graph.ir import Array, Graph
-from edgex.logits import paired_hits, snr_db
+from edgex.logits import paired_hits, scored, snr_db
 from edgex.parallel import ahead
 from edgex.plan import QuantizationPlan
 from edgex.preprocess import Preprocessing
@@ -74,7 +74,7 @@ class Probe:
 
     Attributes:
         images: (images, height, width, channels).
-        logits: of the float network (images, classes).
+        logits: of the float network, (images, places, classes); see :func:`edgex.logits.scored`.
         labels: class indices (images,); None if only the noise is measured.
         workers: images at a time.
     """
@@ -101,7 +101,7 @@ class Probe:
         return cls(images, np.concatenate(found), labels, workers)
 
     def logits_of(self, network: Logits) -> Array:
-        """Of another network, (images, classes)."""
+        """Of another network, (images, places, classes)."""
         return np.concatenate(list(_run(network, self.images, self.workers)))
 
     def snr_db(self, network: Logits) -> float | None:
@@ -110,7 +110,7 @@ class Probe:
 
 
 def _run(network: Logits, images: Array, workers: int) -> Iterator[Array]:
-    return ahead(lambda index: network(images[index : index + 1]), range(len(images)), workers)
+    return ahead(lambda index: scored(network(images[index : index + 1])), range(len(images)), workers)
 
 
 def cost(network: Logits, probe: Probe, labelled: Probe | None) -> Cost:

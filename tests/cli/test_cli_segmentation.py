@@ -104,11 +104,23 @@ def test_masks_in_colour(project: Path, tmp_path: Path) -> None:
     refused(outcome, 7, "4 of 4 images", "palette or in gray")
 
 
-def test_what_wants_a_class_for_each_image(project: Path) -> None:
-    """Sensitivity and the search for a method judge classifiers, and say so."""
-    outcome = edgex(
-        "quantize", "net.onnx", "--target", "cpu", "--calib", "calib", "--method", "auto", "-o", "auto", cwd=project
-    )
-    refused(outcome, 3, "(24, 24, 5)", "Choose a method")
-    outcome = edgex("sensitivity", "net.onnx", "--target", "cpu", "--calib", "calib", cwd=project)
-    refused(outcome, 3, "(24, 24, 5)", "one score for each class")
+def test_a_method_is_searched_for(project: Path, tmp_path: Path) -> None:
+    command = ("quantize", project / "net.onnx", "--target", "cpu", "--calib", project / "calib", "--method", "auto")
+    outcome = edgex(*command, "--budget", "50", "--json", cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    (rung,) = outcome.document["rungs"]
+    assert (rung["images"], rung["labelled"]) == (40, False)
+    assert rung["points"] == pytest.approx(100 * rung["changed"] / (40 * SIZE * SIZE))
+    assert 0 < rung["points"] < 20
+    assert "at most" in edgex(*command, "--budget", "50", "-o", "again", cwd=tmp_path).out
+
+
+def test_layers_are_ranked_by_their_noise(project: Path, tmp_path: Path) -> None:
+    command = ("sensitivity", project / "net.onnx", "--target", "cpu", "--calib", project / "calib", "--no-profile")
+    outcome = edgex(*command, "--data", project / "val.zip", "--json", cwd=tmp_path)
+    assert outcome.code == 0, outcome.err
+    found = outcome.document
+    assert {layer["layer"] for layer in found["layers"]} == {"blur", "scores"}
+    assert all(layer["snr_db"] > found["whole"]["snr_db"] > 10 for layer in found["layers"])
+    assert found["layers"][0]["lost"] is None
+    assert any("val.zip was not read" in warning for warning in found["warnings"])

@@ -7,9 +7,10 @@ import pytest
 from graphs import tiny_xception
 from onnx_support import named, run
 from reference import reference
+from segmenters import colour_segmenter, without_softmax
 
 from edgex.errors import ModelError
-from edgex.graph.ir import Array, Graph
+from edgex.graph.ir import Array, Graph, Node, Reshape
 from edgex.plan import QuantizationPlan
 from edgex.quantize.climb import LADDER, ClimbResult, Rung, climb
 from edgex.quantize.ptq import PtqOptions, quantize_ptq
@@ -163,9 +164,27 @@ def test_sentences(rung: Rung, sentence: str) -> None:
     assert str(rung) == sentence
 
 
-def test_what_is_no_classifier_is_refused() -> None:
-    images = replace(GRAPH, outputs=("add",))
-    with pytest.raises(ModelError, match=r"has the shape \(7, 7, 24\)"):
+@pytest.mark.parametrize("size", [24, 40])
+def test_pixels_of_a_segmenter_are_compared_on_a_grid(size: int) -> None:
+    images = np.random.default_rng(1).uniform(-1, 1, (6, size, size, 3)).astype(np.float32)
+    graph = colour_segmenter(size)
+    (rung,) = climb(graph, named(images), None, OPTIONS, FORM, 100).rungs
+    plain = quantize_ptq(graph, named(images), replace(OPTIONS, method="minmax", equalize=False))
+    logits = without_softmax(plain.graph)
+    before, after = (
+        np.concatenate(list(run(onnx_model(*made), images).values()))[:, :: size // 20, :: size // 20].argmax(-1)
+        for made in ((without_softmax(graph),), (logits, plain.plan, FORM))
+    )
+    assert (rung.images, rung.labelled) == (6, False)
+    assert rung.changed == (before != after).sum() > 0
+    assert rung.points == pytest.approx(100 * (before != after).mean())
+    assert rung.snr_db is not None
+
+
+def test_what_does_not_score_classes_is_refused() -> None:
+    rows = Node("rows", Reshape((49, 24)), ("add",))
+    images = replace(GRAPH, nodes=(*GRAPH.nodes, rows), outputs=("rows",))
+    with pytest.raises(ModelError, match=r"has the shape \(49, 24\)"):
         climb(images, named(IMAGES), None, OPTIONS, FORM)
 
 

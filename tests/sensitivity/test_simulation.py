@@ -149,7 +149,7 @@ def test_a_layer_in_float_stays_in_float() -> None:
 def scores(*rows: list[float]) -> Probe:
     """Two images, of class 0 and 1, on which the float network says ``rows``."""
     images = np.arange(len(rows), dtype=np.float32).reshape(-1, 1, 1, 1)
-    return Probe(images, np.array(rows, np.float32), np.arange(len(rows)) % 2, workers=1)
+    return Probe(images, np.array(rows, np.float32)[:, np.newaxis], np.arange(len(rows)) % 2, workers=1)
 
 
 def saying(*rows: list[float]) -> Any:
