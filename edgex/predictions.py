@@ -96,6 +96,10 @@ class Predictions:
         right: NDArray[np.bool_] = self.of[model].top1 == self.labels
         return right
 
+    def snr_db(self, model: str) -> float | None:
+        """Signal-to-noise ratio of a model's logits over all images, in decibels; None where there is no noise."""
+        return decibels(self.signal, self.of[model].noise)
+
     def save(self, file: Path) -> None:
         """Write them. OSError if the disk refuses."""
         about = json.dumps({"schema": PREDICTIONS_SCHEMA, **asdict(self.about)})
@@ -113,6 +117,12 @@ class Predictions:
                 signal=self.signal,
                 **columns,
             )
+
+
+def decibels(signal: Column, noise: Column) -> float | None:
+    """Signal-to-noise ratio in decibels, of squares (images,) that are added up; None where there is no noise."""
+    power, error = float(signal.sum(dtype=np.float64)), float(noise.sum(dtype=np.float64))
+    return 10 * float(np.log10(power / error)) if power and error else None
 
 
 def load_predictions(file: Path) -> Predictions:

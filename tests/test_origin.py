@@ -90,6 +90,14 @@ def test_it_is_trained_further_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("untrained")
+def test_weights_are_taken_over_with_what_they_read(tmp_path: Path) -> None:
+    (tmp_path / "plain.keras").write_bytes(keras_file(tiny_xception(seed=1)))
+    options = TrainModelOptions(threads=1, weights=str(model(tmp_path)))
+    report = train_model(tmp_path / "plain.keras", "digits", tmp_path / "more.keras", options)
+    assert (report.record.preprocessing["scale"], report.record.preprocessing["resize"]) == ("imagenet", "crop")
+
+
+@pytest.mark.usefixtures("untrained")
 def test_a_file_with_a_name_of_the_zoo_is_trained_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     narrow = TrainModelOptions(architecture={"width": 0.05, "depth": 0.1}, threads=1)

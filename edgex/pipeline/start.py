@@ -47,7 +47,7 @@ class Start:
         trained_before: whether its weights, but for the head, have been trained.
         images: content hashes of those that it was trained on.
         notes: sentences about what was chosen.
-        origin: what the file says of how edgex made it.
+        origin: what the file that the weights are of says of how edgex made it.
     """
 
     graph: Graph
@@ -164,11 +164,11 @@ def _refuse_other_task(graph: Graph, model: str | Path, dataset: Dataset) -> Non
 def _with_weights(start: Start, model: str, weights: str | Path) -> Start:
     """The start with weights taken over, and with the images that those were trained on."""
     if str(weights) == IMAGENET:
-        source, record, images = imagenet_graph(model), {"name": IMAGENET}, frozenset[str]()
+        source, origin, record = imagenet_graph(model), None, {"name": IMAGENET}
     else:
         path = Path(weights)
         source, origin, file = read_model(path), origin_of(path), file_record(path)
-        record, images = {"name": file.name, "sha256": file.sha256}, frozenset(origin.images if origin else ())
+        record = {"name": file.name, "sha256": file.sha256}
     transfer = with_weights(start.graph, source)
     if not transfer.taken:
         raise UsageError(
@@ -182,8 +182,9 @@ def _with_weights(start: Start, model: str, weights: str | Path) -> Start:
         graph=transfer.graph,
         weights=record,
         trained_before=True,
-        images=start.images | images,
+        images=start.images | frozenset(origin.images if origin else ()),
         notes=(*start.notes, note),
+        origin=origin or start.origin,
     )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgex.errors import DataError
 from edgex.graph.ir import Pair
 from edgex.npz_file import read_npz
-from edgex.predictions import MOST_BYTES, About, Column, about_fields, check_columns
+from edgex.predictions import MOST_BYTES, About, Column, about_fields, check_columns, decibels
 from edgex.segmentation.counts import MOST_CLASSES, MOST_PIXELS, Confusions
 
 MAP_PREDICTIONS_SCHEMA = "edgex.segmentation-predictions/1"
@@ -119,12 +119,6 @@ class MapPredictions:
                 kept_maps=self.kept.maps,
                 **columns,
             )
-
-
-def decibels(signal: Column, noise: Column) -> float | None:
-    """Signal-to-noise ratio in decibels, of squares (images,) that are added up; None where there is no noise."""
-    power, error = float(signal.sum(dtype=np.float64)), float(noise.sum(dtype=np.float64))
-    return 10 * float(np.log10(power / error)) if power and error else None
 
 
 def load_map_predictions(file: Path) -> MapPredictions:

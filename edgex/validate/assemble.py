@@ -9,7 +9,7 @@ from edgex.comparison import compare
 from edgex.predictions import Predictions
 from edgex.records import Artifact
 from edgex.report import ArtifactFigures, FileFigures, Latency, Speedup
-from edgex.validate.figures import calibration_error, confusions, hits_among_best, snr_db
+from edgex.validate.figures import calibration_error, confusions, hits_among_best
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _artifact(measured: Measurements, predictions: Predictions, figures: FileFig
     return ArtifactFigures(
         **own,
         comparison=compare(predictions.labels, *said, class_names),
-        snr_db=snr_db(predictions, figures.name),
+        snr_db=predictions.snr_db(figures.name),
         speedup=speedup_of(measured, number),
         confusions=confusions(predictions.labels, *said, class_names),
     )

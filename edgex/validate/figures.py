@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgex.predictions import Column, ModelPredictions, Predictions
+from edgex.predictions import Column, ModelPredictions
 from edgex.report import Confusion
-from edgex.segmentation.predictions import decibels
 
 BINS = 15
 MOST_CONFUSIONS = 20
@@ -28,11 +27,6 @@ def calibration_error(predictions: ModelPredictions, labels: Column) -> float:
 def hits_among_best(predictions: ModelPredictions, labels: Column) -> int:
     """Images whose label is among the five likeliest classes."""
     return int((predictions.best == labels[:, np.newaxis]).any(axis=1).sum())
-
-
-def snr_db(predictions: Predictions, model: str) -> float | None:
-    """Signal-to-noise ratio of a model's logits over all images, in decibels; None where there is no noise."""
-    return decibels(predictions.signal, predictions.of[model].noise)
 
 
 def confusions(labels: Column, baseline: Column, other: Column, class_names: Sequence[str]) -> tuple[Confusion, ...]:

@@ -12,7 +12,7 @@ from edgex.page import report_page
 from edgex.predictions import About, ModelPredictions, Predictions
 from edgex.preprocess import Pixels
 from edgex.report import ArtifactFigures, DataFacts, FileFigures, Latency, LayerError, LayerSensitivity, Report, Speedup
-from edgex.validate.figures import calibration_error, confusions, hits_among_best, snr_db
+from edgex.validate.figures import calibration_error, confusions, hits_among_best
 
 CLASSES = ("airplane", "bird", "cat", "dog", "frog", "ship")
 FLOAT = "net.fp32.onnx"
@@ -93,7 +93,7 @@ class Made:
                 ArtifactFigures(
                     **self._figures(name, predictions, 20.0 + index, 21_000_000 + index),
                     comparison=compare(predictions.labels, *top1, self.classes),
-                    snr_db=snr_db(predictions, name),
+                    snr_db=predictions.snr_db(name),
                     speedup=Speedup(ratio=2.0, low=1.9, high=2.1) if self.timed and not self.noisy else None,
                     confusions=confusions(predictions.labels, *top1, self.classes),
                 )

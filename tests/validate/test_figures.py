@@ -5,7 +5,7 @@ import pytest
 
 from edgex.predictions import About, ModelPredictions, Predictions
 from edgex.report import Confusion
-from edgex.validate.figures import calibration_error, confusions, hits_among_best, snr_db
+from edgex.validate.figures import calibration_error, confusions, hits_among_best
 
 LABELS = np.array([0, 1, 2, 2], np.int32)
 
@@ -37,8 +37,8 @@ def test_snr_is_of_the_sums() -> None:
     of = {name: predictions([[0]] * 4, [1.0] * 4, noise) for name, noise in (("int8", 0.25), ("same", 0.0))}
     signal = np.array([10, 20, 30, 40], np.float32)
     found = Predictions(about, np.zeros((4, 32), np.uint8), LABELS, signal, of)
-    assert snr_db(found, "int8") == pytest.approx(20.0)
-    assert snr_db(found, "same") is None
+    assert found.snr_db("int8") == pytest.approx(20.0)
+    assert found.snr_db("same") is None
 
 
 def test_confusions_are_counted_and_ordered() -> None:
