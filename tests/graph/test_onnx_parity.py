@@ -21,6 +21,10 @@ from edgex.target import load_target
 
 MAP = after_stem(node("Relu", ["x"], ["result"]))
 SCORES = pooled(node("Gemm", ["v", "head"], ["result"]), head=weights(8, 5))
+SURE = pooled(
+    node("Gemm", ["v", "head"], ["logits"]), node("Softmax", ["logits"], ["result"], axis=1), head=60 * weights(8, 5)
+)
+"""Of one class, to the last place of float32."""
 TRANSPOSED = [node("Transpose", ["image"], ["first"], perm=[0, 3, 1, 2]), *MAP[0]]
 ONE, MANY = (1, CHANNELS, SIDE, SIDE), ("N", CHANNELS, SIDE, SIDE)
 
@@ -39,13 +43,13 @@ def read(path: Path, **options: Any) -> Graph:
 
 
 @pytest.mark.parametrize("image", [ONE, MANY], ids=["one", "many"])
-@pytest.mark.parametrize("made", [MAP, SCORES], ids=["map", "scores"])
+@pytest.mark.parametrize("made", [MAP, SCORES, SURE], ids=["map", "scores", "sure"])
 def test_a_graph_that_is_the_files_passes(made: Made, image: tuple[int | str, ...], tmp_path: Path) -> None:
     path = save(tmp_path / "net.onnx", made, image)
     assert compare_with_file(path, read(path)) == ()
 
 
-@pytest.mark.parametrize("made", [MAP, SCORES], ids=["map", "scores"])
+@pytest.mark.parametrize("made", [MAP, SCORES, SURE], ids=["map", "scores", "sure"])
 def test_one_that_is_not_is_refused(made: Made, tmp_path: Path) -> None:
     path = save(tmp_path / "net.onnx", made)
     with pytest.raises(ModelError, match=r"net\.onnx gives something else in ONNX Runtime") as error:
