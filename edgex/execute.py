@@ -85,8 +85,9 @@ def logits_name(graph: Graph) -> str:
 
 
 def gives_scores(graph: Graph) -> bool:
-    """Whether a network scores classes, of its image or of each pixel."""
-    return len(graph.shapes[logits_name(graph)]) in (1, 3)
+    """Whether a network scores classes, of its image or of each pixel; a single score has nothing to be above."""
+    shape = graph.shapes[logits_name(graph)]
+    return len(shape) in (1, 3) and shape[-1] > 1
 
 
 def open_network(graph: Graph, plan: QuantizationPlan | None, form: OnnxForm) -> Logits:

@@ -23,8 +23,11 @@ def scored(logits: Array) -> Array:
             width, classes), of whose pixels those on a grid are taken, at most 1024.
     """
     height, width = logits.shape[1:-1] or (1, 1)
-    step = math.ceil(math.sqrt(height * width / MOST_PLACES))
-    grid = logits.reshape(len(logits), height, width, -1)[:, ::step, ::step]
+    step = 1
+    while len(range(0, height, step)) * len(range(0, width, step)) > MOST_PLACES:
+        step += 1
+    rows, columns = (slice(min(step // 2, side - 1), None, step) for side in (height, width))
+    grid = logits.reshape(len(logits), height, width, -1)[:, rows, columns]
     return grid.reshape(len(logits), -1, logits.shape[-1])
 
 

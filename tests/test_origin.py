@@ -1,14 +1,17 @@
 """What a model file says of how edgex made it is what holds where the options say nothing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from graphs import tiny_xception
 from origins import DOCUMENTS
 
 from edgex.errors import UsageError
+from edgex.graph.ir import Affine, Node
 from edgex.manifest import read_manifest
 from edgex.pipeline import Inputs, QuantizeOptions, TrainModelOptions, quantize, reproduce, train_model
 from edgex.pipeline import train as training
@@ -95,6 +98,19 @@ def test_weights_are_taken_over_with_what_they_read(tmp_path: Path) -> None:
     options = TrainModelOptions(threads=1, weights=str(model(tmp_path)))
     report = train_model(tmp_path / "plain.keras", "digits", tmp_path / "more.keras", options)
     assert (report.record.preprocessing["scale"], report.record.preprocessing["resize"]) == ("imagenet", "crop")
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_network_that_scales_its_image_keeps_doing_so(tmp_path: Path) -> None:
+    graph = tiny_xception(seed=1)
+    scaling = {"scale": np.full(3, 1 / 127.5, np.float32), "offset": np.full(3, -1, np.float32)}
+    own = Node("scaled", Affine(), ("input",), scaling)
+    (first,) = graph.consumers["input"]
+    nodes = [*graph.inputs, own, replace(first, inputs=("scaled",)), *graph.nodes[2:]]
+    (tmp_path / "own.keras").write_bytes(keras_file(replace(graph, nodes=tuple(nodes))))
+    options = TrainModelOptions(threads=1, weights=str(model(tmp_path)))
+    report = train_model(tmp_path / "own.keras", "digits", tmp_path / "more.keras", options)
+    assert report.record.preprocessing["scale"] == "none"
 
 
 @pytest.mark.usefixtures("untrained")

@@ -40,7 +40,9 @@ def sensitivity(
     model: Model = None,
     target: Target = None,
     calib: Calib = None,
-    data: Annotated[str | None, typer.Option(help="Labelled images, to tell the cost in accuracy too.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Labelled images, to tell a classifier's cost in accuracy too.")
+    ] = None,
     labels: Labels = None,
     count: Annotated[int, typer.Option(min=1, help="Labelled images at most.")] = 500,
     images: Annotated[int, typer.Option(min=1, help="Calibration images that noise is measured on.")] = 64,

@@ -76,7 +76,7 @@ def map_report_page(
                 names[figures.name],
                 figures,
                 judgement,
-                advice(judgement, report),
+                advice(judgement),
                 len(there),
                 classes,
                 rows_plot(f"classes{len(judged)}", "Drop of IoU by class", rows, result.limits.max_class_drop),

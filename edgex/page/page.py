@@ -72,7 +72,7 @@ def report_page(
                 names[figures.name],
                 figures,
                 judgement,
-                advice(judgement, report),
+                advice(judgement),
                 len(there),
                 classes,
                 class_plot(f"classes{len(judged)}", classes, result.limits.max_class_drop),

@@ -9,9 +9,8 @@ from edgex.errors import DataError, ModelError
 from edgex.execute import gives_scores, logits_name
 from edgex.graph.ir import Affine, Array, Graph
 from edgex.graph.passes import prepare
-from edgex.graph.read import is_onnx, read_model
 from edgex.manifest import file_record
-from edgex.pipeline.onnx_parity import compare_with_file
+from edgex.pipeline.onnx_parity import read_compared
 from edgex.pipeline.options import QuantizeOptions
 from edgex.pipeline.origin import Origin, origin_of
 from edgex.pipeline.progress import Progress
@@ -71,10 +70,9 @@ def read_model_file(model: Path, options: QuantizeOptions) -> ModelFile:
     """Read and prepare a network that reads one image.
 
     Raises:
-        ModelError: it reads something else, or :func:`edgex.pipeline.onnx_parity.compare_with_file` raises it. Other
-            EdgexErrors as :func:`edgex.graph.read.read_model`.
+        ModelError: it reads something else. Other EdgexErrors as :func:`edgex.pipeline.onnx_parity.read_compared`.
     """
-    graph = read_model(model, input_size=options.input_size)
+    graph = read_compared(model, input_size=options.input_size)
     if len(graph.inputs) != 1 or len(graph.shapes[graph.inputs[0].name]) != 3:
         shapes = {node.name: graph.shapes[node.name] for node in graph.inputs}
         raise ModelError(
@@ -82,9 +80,7 @@ def read_model_file(model: Path, options: QuantizeOptions) -> ModelFile:
         )
     origin = origin_of(model)
     preprocessing = preprocessing_of(graph, origin, options.preprocess, options.resize)
-    prepared = prepare(graph)
-    notes = (*graph.notes, *compare_with_file(model, prepared)) if is_onnx(model) else graph.notes
-    return ModelFile(model, graph, prepared, preprocessing, notes, origin)
+    return ModelFile(model, graph, prepare(graph), preprocessing, graph.notes, origin)
 
 
 def calibration_images(calib: str | Path, options: QuantizeOptions, count: int | None = None) -> Dataset:
@@ -167,14 +163,18 @@ def preprocessing_of(graph: Graph, origin: Origin | None, scale: Scale | None, r
     """
     height, width, channels = graph.shapes[graph.inputs[0].name]
     trained = {} if origin is None else origin.preprocessing
-    first = graph.consumers[graph.inputs[0].name]
-    own = bool(first) and all(isinstance(node.op, Affine) for node in first)
     return Preprocessing(
         size=(height, width),
         channels=channels,
-        scale=scale or trained.get("scale") or ("none" if own else "xception"),
+        scale=scale or trained.get("scale") or ("none" if scales_itself(graph) else "xception"),
         resize=resize or trained.get("resize") or "stretch",
     )
+
+
+def scales_itself(graph: Graph) -> bool:
+    """Whether a network begins with a layer that scales its image."""
+    first = graph.consumers[graph.inputs[0].name]
+    return bool(first) and all(isinstance(node.op, Affine) for node in first)
 
 
 def _labels(graph: Graph, dataset: Dataset) -> dict[str, int] | None:

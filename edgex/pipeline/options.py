@@ -58,7 +58,7 @@ class QuantizeOptions:
         calib_seed: which ones, where there are more.
         method: how images become ranges, see :mod:`edgex.quantize.observers`; ``auto`` climbs, see
             :mod:`edgex.quantize.climb`.
-        budget: points of top-1 accuracy on the calibration images with which ``auto`` is content.
+        budget: points of top-1 or pixel accuracy on the calibration images with which ``auto`` is content.
         equalize: whether to even out depthwise channels.
         cross_layer: whether to even out the channels behind ReLUs, too.
         weight_bits: of the weights of layers that run in INT8.

@@ -9,9 +9,10 @@ from typing import Any
 from edgex.dataset import Dataset
 from edgex.errors import DataError, ModelError, UsageError
 from edgex.graph.ir import Graph
-from edgex.graph.read import read_model
 from edgex.manifest import file_record
 from edgex.networks import of_zoo
+from edgex.pipeline.calibration import scales_itself
+from edgex.pipeline.onnx_parity import read_compared
 from edgex.pipeline.origin import Origin, origin_of
 from edgex.pipeline.pruning import has_zeros
 from edgex.prune.record import PruningRecord
@@ -126,7 +127,7 @@ def _from_file(path: Path, dataset: Dataset, options: Mapping[str, Any], input_s
             f"{path} is built already; {', '.join(options)} would have to build it anew.",
             fix="Give such options with a network of the zoo only.",
         )
-    graph = read_model(path, input_size=input_size)
+    graph = read_compared(path, input_size=input_size)
     if not reads_one_image(graph):
         raise ModelError(f"{path} does not go from one image to one answer.", fix="Give a classifier.")
     old, new = classes_of(graph), len(dataset.class_names)
@@ -167,7 +168,7 @@ def _with_weights(start: Start, model: str, weights: str | Path) -> Start:
         source, origin, record = imagenet_graph(model), None, {"name": IMAGENET}
     else:
         path = Path(weights)
-        source, origin, file = read_model(path), origin_of(path), file_record(path)
+        source, origin, file = read_compared(path), origin_of(path), file_record(path)
         record = {"name": file.name, "sha256": file.sha256}
     transfer = with_weights(start.graph, source)
     if not transfer.taken:
@@ -183,8 +184,8 @@ def _with_weights(start: Start, model: str, weights: str | Path) -> Start:
         weights=record,
         trained_before=True,
         images=start.images | frozenset(origin.images if origin else ()),
-        notes=(*start.notes, note),
-        origin=origin or start.origin,
+        notes=(*start.notes, *source.notes, note),
+        origin=origin if origin and scales_itself(source) == scales_itself(start.graph) else start.origin,
     )
 
 

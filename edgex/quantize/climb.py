@@ -8,6 +8,7 @@ that judge are those that the ranges come from, so this chooses a way and proves
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ class Rung:
         name: for people.
         method: how images became ranges.
         images: how many were compared.
-        changed: images, or pixels of a segmenter's grid, that are put into another class than by the float network.
+        changed: images, or pixels of a segmenter, that are put into another class than by the float network.
         points: of top-1 accuracy that are lost, in percent of the images; negative if some are won. Without labels the
             share of the images or pixels that changed, which no loss of accuracy exceeds.
         labelled: whether labels told the points.
@@ -152,13 +153,13 @@ class _Judge:
 
     Attributes:
         images: to run them on.
-        logits: of the float network, (images, places, classes).
+        answers: of the float network.
         labels: class indices (images,), if known.
         workers: images at a time.
     """
 
     images: NamedImages
-    logits: Array
+    answers: "_Answers"
     labels: NDArray[np.int64] | None
     workers: int
 
@@ -172,39 +173,53 @@ class _Judge:
         progress: Progress,
     ) -> "_Judge":
         """Run the float network. ValueError if there are no images."""
-        names, logits = _run(network, images, workers, _named("float", progress))
-        known = None if labels is None else np.array([labels[name] for name in names])
-        return cls(images, logits, known, workers)
+        answers = _run(network, images, workers, _named("float", progress))
+        known = None if labels is None else np.array([labels[name] for name in answers.names])
+        return cls(images, answers, known, workers)
 
     def rung(self, name: str, options: PtqOptions, network: Logits, best: Rung | None, progress: Progress) -> Rung:
         """What a network costs, and how that compares with the best before."""
-        _, logits = _run(network, self.images, self.workers, progress)
-        moved = logits.argmax(axis=-1) != self.logits.argmax(axis=-1)
-        lost = moved.mean() if self.labels is None else paired_hits(self.labels, self.logits, logits).drop
+        found = _run(network, self.images, self.workers, progress)
+        moved = found.classes != self.answers.classes
+        lost = moved.mean() if self.labels is None else paired_hits(self.labels, self.answers.scores, found.scores).drop
         points = 100 * float(lost)
         return Rung(
             name=name,
             method=options.method,
-            images=len(logits),
+            images=len(found.names),
             changed=int(moved.sum()),
             points=points,
             labelled=self.labels is not None,
-            snr_db=snr_db(self.logits, logits),
+            snr_db=snr_db(self.answers.scores, found.scores),
             gain=best.points - points if best else None,
             over=best.name if best else None,
         )
 
 
-def _run(network: Logits, images: NamedImages, workers: int, progress: Progress) -> tuple[list[str], Array]:
-    """Names of the images, and the network's logits on them, (images, places, classes)."""
-    names, found = [], []
+class _Answers(NamedTuple):
+    """What a network says of images.
+
+    Attributes:
+        names: of the images.
+        classes: index of the likeliest class, uint16 (images, …), of the image or of each pixel.
+        scores: see :func:`edgex.logits.scored`.
+    """
+
+    names: list[str]
+    classes: NDArray[np.uint16]
+    scores: Array
+
+
+def _run(network: Logits, images: NamedImages, workers: int, progress: Progress) -> _Answers:
+    names, classes, scores = [], [], []
     for name, logits in ahead(lambda image: (image[0], network(image[1])), images, workers):
         names.append(name)
-        found.append(scored(logits))
-        progress("compare", len(found), len(images))
-    if not found:
+        classes.append(logits.argmax(axis=-1).astype(np.uint16))
+        scores.append(scored(logits))
+        progress("compare", len(names), len(images))
+    if not names:
         raise ValueError("no calibration images")
-    return names, np.concatenate(found)
+    return _Answers(names, np.concatenate(classes), np.concatenate(scores))
 
 
 def _named(rung: str, progress: Progress) -> Progress:
