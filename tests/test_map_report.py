@@ -76,6 +76,17 @@ def test_changed_by_hand(own: Path, path: tuple[str | int, ...], value: object, 
     assert "edgex validate" in refusal.value.fix
 
 
+def test_the_terminal_shows_pixel_accuracy_beside_mean_iou(capsys: pytest.CaptureFixture[str]) -> None:
+    report = made.report(made.outcome(30, changed=0.1))
+    show_report(report)
+    shown = capsys.readouterr().out
+    lines = [line.split() for line in shown.splitlines()]
+    assert next(line for line in lines if "file" in line)[2:7] == ["mIoU", "%", "pixels", "%", "drop"]
+    for file in (report.baseline, *report.artifacts):
+        row = next(line for line in lines if line and file.name.endswith(line[0]))
+        assert row[1:4] == ["onnxruntime", f"{100 * file.miou:.2f}", f"{100 * file.pixel_accuracy:.2f}"]
+
+
 @pytest.mark.parametrize("images", [29, 30])
 def test_the_terminal_says_why_bounds_say_nothing(images: int, capsys: pytest.CaptureFixture[str]) -> None:
     report = made.report(made.outcome(images))

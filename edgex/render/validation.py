@@ -40,7 +40,7 @@ def show_report(report: "AnyReport") -> None:
     table = new_table(
         "file",
         "runtime",
-        *(["mIoU %"] if maps else ["top-1 %"]),
+        *(["mIoU %", "pixels %"] if maps else ["top-1 %"]),
         "drop",
         "at most",
         "agrees %",
@@ -50,6 +50,7 @@ def show_report(report: "AnyReport") -> None:
         "size",
         "memory",
     )
+    table.collapse_padding = maps  # one column more, and names still whole where lines end at PIPE_WIDTH
     base = report.baseline
     table.add_row(short[base.name], base.runtime, *_accuracy(base), *[""] * 4, _latency(base), "", *_space(base))
     for artifact in report.artifacts:
@@ -63,9 +64,10 @@ def show_report(report: "AnyReport") -> None:
             *_space(artifact),
         )
     out().print(table)
+    drops = "Pixels are those that are labelled right. Drops of mean IoU" if maps else "Drops"
     out().print(
-        f"{report.data.images:,} images. Drops{' of mean IoU' if maps else ''} are in points, at most so much with "
-        "95 % confidence; milliseconds are at batch 1; memory is what a file takes on top of its runtime."
+        f"{report.data.images:,} images. {drops} are in points, at most so much with 95 % confidence; milliseconds are "
+        "at batch 1; memory is what a file takes on top of its runtime."
     )
     if isinstance(report, MapReport) and not report.baseline.measures.miou.enough:
         out().print(unbounded("mean IoU"))
@@ -75,7 +77,7 @@ def _accuracy(figures: "AnyFile") -> list[str]:
     from edgex.report import MapFileFigures
 
     if isinstance(figures, MapFileFigures):
-        return [percent(figures.miou)]
+        return [percent(figures.miou), percent(figures.pixel_accuracy)]
     return [percent(figures.top1)]
 
 
