@@ -61,6 +61,7 @@ class Config(StrictModel):
     seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     max_drop: NonNegativeFloat | None = None
     max_class_drop: NonNegativeFloat | None = None
+    max_pixel_drop: NonNegativeFloat | None = None
     min_agreement: NonNegativeFloat | None = None
     max_latency_ms: NonNegativeFloat | None = None
     min_speedup: NonNegativeFloat | None = None

@@ -67,6 +67,7 @@ calib = "calib"        # images for calibration: a folder, a .zip, an .npz; "dig
 # What the gate allows of each artifact, beside the float model
 #: max_drop = 1          # points of top-1 accuracy, or of mean IoU
 #: max_class_drop = 5    # the same, of each class
+#: max_pixel_drop = 1    # points of pixel accuracy, of a network that labels pixels
 #: min_agreement = 95    # percent of the images, or pixels, that both label alike
 #: max_latency_ms = 20   # median at batch 1
 #: min_speedup = 1.5     # over the float model

@@ -222,6 +222,7 @@ def gated(validated: Runner, **inputs: str) -> tuple[int, Runner]:
         ({"max_size_mb": "0.1"}, 4, "fail"),
         ({"max_size_mb": "0.1", "inconclusive": "warn"}, 4, "fail"),
         ({"max_drop": "much"}, 2, ""),
+        ({"max_pixel_drop": "1"}, 2, ""),
         ({"baseline": "edgex-artifacts/report.json"}, 0, "pass"),
         ({"baseline": "nowhere"}, 7, ""),
         (

@@ -303,8 +303,15 @@ def test_limits_are_numbers(name: str, value: float) -> None:
         Limits(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["max_drop", "max_class_drop", "min_agreement", "baseline_accuracy"])
+@pytest.mark.parametrize("name", ["max_drop", "max_class_drop", "max_pixel_drop", "min_agreement", "baseline_accuracy"])
 def test_percentages_end_at_100(name: str) -> None:
     Limits(**{name: 100})
     with pytest.raises(UsageError, match="100"):
         Limits(**{name: 100.5})
+
+
+def test_a_limit_of_pixels_is_refused_for_a_classifier() -> None:
+    """Rather than left out, which would look as if it were kept."""
+    with pytest.raises(UsageError, match=f"--max-pixel-drop 0.5 .* {FLOAT} classifies whole images") as refusal:
+        judged(Limits(max_pixel_drop=0.5))
+    assert "--max-drop instead" in refusal.value.fix

@@ -1,4 +1,4 @@
-"""The gate on networks that label pixels: mean IoU, IoU by class, equal pixels, an earlier release."""
+"""The gate on networks that label pixels: mean IoU, IoU by class, pixel accuracy, equal pixels, an earlier release."""
 
 from pathlib import Path
 
@@ -61,11 +61,11 @@ def test_json_of_the_gate(folder: Path) -> None:
 @pytest.mark.parametrize("images", [5, 29])
 def test_too_few_images_prove_nothing(images: int) -> None:
     found = made.outcome(images, 0.0)
-    limits = Limits(max_class_drop=1, min_agreement=90)
+    limits = Limits(max_class_drop=1, max_pixel_drop=1, min_agreement=90)
     (judgement,) = judge(made.report(found), limits).results
-    assert [check.verdict for check in judgement.checks] == ["inconclusive"] * 3
+    assert [check.verdict for check in judgement.checks] == ["inconclusive"] * 4
     assert all(f"There are {images} images" in check.message for check in judgement.checks)
-    assert judgement.checks[0].images == 30
+    assert all(check.images == 30 for check in judgement.checks)
 
 
 def test_images_that_are_all_void_prove_nothing() -> None:
@@ -120,6 +120,39 @@ def test_rare_and_absent_classes_prove_nothing(tmp_path: Path) -> None:
     assert "of" not in gate_document(gate(file, Limits(max_class_drop=5)))["results"][0]["checks"][1]
 
 
+def test_verdicts_on_pixel_accuracy(folder: Path) -> None:
+    verdict, message, images = the_check(folder / "good", "max-pixel-drop", max_pixel_drop=2)
+    assert (verdict, images) == ("pass", None)
+    assert message.startswith("The drop of pixel accuracy is ")
+    assert "2 are allowed" in message
+    assert the_check(folder / "bad", "max-pixel-drop", max_pixel_drop=2)[0] == "fail"
+    report = made.report(made.outcome(80, 0.02))
+    drop = report.comparisons[INT8].pixel_drop
+    accuracy = report.baseline.pixel_accuracy, report.artifacts[0].pixel_accuracy
+    assert drop.value == pytest.approx(100 * (accuracy[0] - accuracy[1]))
+    margin = round((drop.value + drop.upper()) / 2, 3)
+    verdict, message, images = the_check(folder / "middling", "max-pixel-drop", max_pixel_drop=margin)
+    assert verdict == "inconclusive"
+    assert f"is {drop.value:.2f} points, between {drop.lower():.2f} and {drop.upper():.2f}" in message
+    assert f"About {images:,} images" in message
+
+
+def test_pixel_accuracy_is_judged_only_if_asked_for_and_by_a_limit_of_its_own(tmp_path: Path) -> None:
+    """Half of the commonest class is lost: for all classes that is little, and for all pixels much."""
+    masks = made.truth(80)
+    before = made.said(masks, 0.02, seed=1)
+    after = np.where((masks == 0) & (np.arange(made.SIZE) % 2 == 0), 1, before).astype(np.uint8)
+    file = made.write(tmp_path / "a", made.predictions(masks, {FLOAT: before, INT8: after}))
+    assert [check.name for check in gate(file, Limits(max_drop=30)).results[0].checks] == ["max-drop"]
+    result = gate(file, Limits(max_drop=30, max_pixel_drop=30))
+    checks = {check.name: check.verdict for check in result.results[0].checks}
+    assert checks == {"max-drop": "pass", "max-pixel-drop": "fail"}
+    assert result.verdict == "fail"
+    document = gate_document(result)
+    assert document["limits"]["max_pixel_drop"] == 30
+    assert document["results"][0]["checks"][1]["name"] == "max-pixel-drop"
+
+
 def test_equal_pixels(folder: Path) -> None:
     verdict, message, _ = the_check(folder / "good", "min-agreement", min_agreement=99)
     assert verdict == "pass"
@@ -134,6 +167,7 @@ def test_a_float_model_that_sees_nothing_proves_nothing(tmp_path: Path) -> None:
     verdict, message, _ = the_check(file)
     assert verdict == "inconclusive"
     assert "not surely better than always saying the commonest class" in message
+    assert the_check(file, "max-pixel-drop", max_pixel_drop=50) == (verdict, message, None)
     one = np.where(masks == made.shapes(1).masks.max(), 0, 0).astype(np.uint8)
     file = made.write(tmp_path / "b", made.predictions(one, {FLOAT: one, INT8: one}))
     assert "All pixels are of one class" in the_check(file)[1]
@@ -149,15 +183,28 @@ def test_a_float_model_that_is_known_for_more(folder: Path) -> None:
 
 
 def test_against_an_earlier_release(folder: Path) -> None:
-    worse = gate(folder / "bad", Limits(max_drop=2, min_agreement=90), folder / "good")
+    worse = gate(folder / "bad", Limits(max_drop=2, max_pixel_drop=2, min_agreement=90), folder / "good")
     (judgement,) = worse.results
     assert judgement.verdict == "fail"
-    assert judgement.checks[1].verdict == "inconclusive"
-    assert "were not kept" in judgement.checks[1].message
+    _, pixels, agreement = judgement.checks
+    assert pixels.verdict == "fail", "which the counts tell that are kept"
+    assert agreement.verdict == "inconclusive"
+    assert "were not kept" in agreement.message
     again = gate(folder / "good", Limits(max_drop=2), folder / "good")
     assert again.verdict == "pass"
     assert gate_document(again)["results"][0]["drop"]["discordant"] == 0
     assert gate_document(worse)["results"][0]["drop"]["discordant"] > 60
+
+
+def test_an_artifact_without_a_counterpart_never_passes(folder: Path, tmp_path: Path) -> None:
+    masks = made.truth(80)
+    before = made.said(masks, 0.1, seed=1)
+    made.write(tmp_path / "old", made.predictions(masks, {FLOAT: before, "net.int8.tflite": before}))
+    limits = Limits(max_class_drop=50, max_pixel_drop=50, min_agreement=1)
+    (judgement,) = gate(folder / "good", limits, tmp_path / "old").results
+    assert [(check.name, check.verdict) for check in judgement.checks] == [
+        (name, "inconclusive") for name in ("max-drop", "max-class-drop", "max-pixel-drop", "min-agreement")
+    ]
 
 
 def test_releases_that_cannot_be_compared(folder: Path, tmp_path: Path) -> None:

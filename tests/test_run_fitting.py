@@ -12,7 +12,7 @@ from PIL import Image
 from segmenters import colour_segmenter
 from shapes import shapes
 
-from edgex.api import QuantizeOptions, Recipe, ValidateOptions, load_target, run
+from edgex.api import Limits, QuantizeOptions, Recipe, ValidateOptions, load_target, run
 from edgex.dataset import open_dataset
 from edgex.errors import DataError, UsageError
 from edgex.resources import demo_model, digits_file
@@ -47,6 +47,7 @@ def save_arrays(file: Path, split: str, classes: int = 10) -> Path:
         ({"train": "seen.npz", "quantize": replace(FEW, qat=TrainOptions())}, "60 of 60 images .* are among those"),
         ({"model": "trained.keras"}, "1 of 60 images .* are among those"),
         ({"data": "few.npz"}, "knows 10 classes, and .*few.npz has labels for 3"),
+        ({"validate": replace(FAST, limits=Limits(max_pixel_drop=1))}, "--max-pixel-drop 1 .*seen.npz has no masks"),
         ({"data": "masks.npz"}, r"masks.npz has masks, and .* gives the shape \(10,\)"),
     ],
 )

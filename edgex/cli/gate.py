@@ -20,6 +20,9 @@ def gate(
     report: Annotated[Path, typer.Argument(help="A report.json, or its directory.", show_default=False)],
     max_drop: MaxDrop = None,
     max_class_drop: Annotated[float | None, typer.Option(help="The same, of each class.")] = None,
+    max_pixel_drop: Annotated[
+        float | None, typer.Option(help="Points of pixel accuracy that a network that labels pixels may lose.")
+    ] = None,
     min_agreement: Annotated[
         float | None, typer.Option(help="Percent of the images, or pixels, that both must label alike.")
     ] = None,
@@ -49,6 +52,7 @@ def gate(
         Settings(),
         max_drop=max_drop,
         max_class_drop=max_class_drop,
+        max_pixel_drop=max_pixel_drop,
         min_agreement=min_agreement,
         max_latency_ms=max_latency_ms,
         min_speedup=min_speedup,

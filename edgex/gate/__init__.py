@@ -4,7 +4,8 @@ A limit on accuracy is a test of non-inferiority on paired images: *pass* when t
 under the margin, *fail* when the other bound is over it, *inconclusive* between. A true drop equal to the margin is
 passed five times in a hundred, which holds for one look at one set of images: adding images until it passes voids it.
 
-Of a classifier the drop is that of top-1 accuracy, of a network that labels pixels that of mean IoU.
+Of a classifier the drop is that of top-1 accuracy, of a network that labels pixels that of mean IoU, and if asked for
+that of pixel accuracy.
 """
 
 from edgex.gate.judging import gate, judge

@@ -52,6 +52,7 @@ def _nothing_to_compare(limits: Limits) -> Iterator[Check]:
     for name, limit in (
         ("max-drop", limits.max_drop),
         ("max-class-drop", limits.max_class_drop),
+        ("max-pixel-drop", limits.max_pixel_drop),
         ("min-agreement", limits.min_agreement),
     ):
         if limit is not None:

@@ -8,7 +8,7 @@ from edgex.gate.checks import checks
 from edgex.gate.records import AnyComparison, GateResult, Judgement, Limits, list_names, worst
 from edgex.gate.releases import compare_releases
 from edgex.manifest import file_record
-from edgex.report import REPORT_NAME, AnyReport, read_report
+from edgex.report import REPORT_NAME, AnyReport, MapReport, read_report
 
 
 def gate(report: Path, limits: Limits | None = None, baseline: Path | None = None) -> GateResult:
@@ -23,7 +23,7 @@ def gate(report: Path, limits: Limits | None = None, baseline: Path | None = Non
     Raises:
         DataError: a report or its predictions cannot be read or do not belong together, an artifact beside the report
             is no longer the one that was measured, or there is nothing to judge.
-        UsageError: limits that are no numbers.
+        UsageError: limits that are no numbers, or are of pixels where the report is of a classifier.
     """
     file = _report_file(report)
     found, limits = read_report(file), limits or Limits()
@@ -55,7 +55,10 @@ def judge(
 
     Raises:
         DataError: there is no quantized artifact.
+        UsageError: there is a limit of pixels, and the report is of a classifier.
     """
+    if not isinstance(report, MapReport):
+        limits.refuse_pixel_limits(f"{report.baseline.name} classifies whole images")
     judged = [artifact for artifact in report.artifacts if artifact.judged]
     if not judged:
         raise DataError("The report has no INT8 artifact to judge.", fix="Validate what edgex quantize wrote.")

@@ -1,4 +1,4 @@
-"""Limits on what a network says of pixels: mean IoU, IoU by class, equal pixels.
+"""Limits on what a network says of pixels: mean IoU, IoU by class, pixel accuracy, equal pixels.
 
 Bounds are those of a bootstrap over images (:mod:`edgex.segmentation.bootstrap`). Of what too few images show, nothing
 is said.
@@ -15,9 +15,11 @@ from edgex.segmentation import FEWEST_IMAGES, ClassChange, Estimate, MapComparis
 def map_checks(baseline: MapFileFigures, comparison: MapComparison, limits: Limits) -> Iterator[Check]:
     """Of one artifact."""
     doubt = _doubt(baseline, limits.baseline_accuracy, comparison)
-    yield _max_drop(comparison, limits.max_drop, doubt)
+    yield _max_drop("max-drop", "mean IoU", comparison.estimate, limits.max_drop, doubt)
     if limits.max_class_drop is not None:
         yield _max_class_drop(comparison, limits.max_class_drop, doubt)
+    if limits.max_pixel_drop is not None:
+        yield _max_drop("max-pixel-drop", "pixel accuracy", comparison.pixel_drop, limits.max_pixel_drop, doubt)
     if limits.min_agreement is not None:
         yield _min_agreement(comparison, limits.min_agreement)
 
@@ -53,15 +55,13 @@ def _too_few(images: int, showing: str = "") -> str:
     )
 
 
-def _max_drop(comparison: MapComparison, margin: float, doubt: str) -> Check:
-    name = "max-drop"
+def _max_drop(name: str, figure: str, drop: Estimate, margin: float, doubt: str) -> Check:
+    """Of a ``figure`` over all classes; ``name`` is that of the limit."""
     if doubt:
-        images = None if comparison.enough else FEWEST_IMAGES
-        return Check(name, "inconclusive", doubt, images)
-    drop = comparison.estimate
+        return Check(name, "inconclusive", doubt, None if drop.enough else FEWEST_IMAGES)
     verdict = _verdict(drop, margin)
     images = _images(drop, margin) if verdict == "inconclusive" else None
-    found = f"The drop of mean IoU is {_found(drop, margin, verdict)}.{settling(verdict, images)}"
+    found = f"The drop of {figure} is {_found(drop, margin, verdict)}.{settling(verdict, images)}"
     return Check(name, verdict, found, images)
 
 

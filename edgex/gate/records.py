@@ -23,7 +23,7 @@ EXIT_CODES: dict[Verdict, ExitCode] = {
     "inconclusive": ExitCode.INCONCLUSIVE,
 }
 
-PERCENTAGES = ("max_drop", "max_class_drop", "min_agreement", "baseline_accuracy")
+PERCENTAGES = ("max_drop", "max_class_drop", "max_pixel_drop", "min_agreement", "baseline_accuracy")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Limits:
     Attributes:
         max_drop: of top-1 accuracy or mean IoU, in points.
         max_class_drop: the same of each class.
+        max_pixel_drop: of pixel accuracy, in points. Only networks that label pixels have it.
         min_agreement: percent of the images, or pixels, for which artifact and baseline say the same.
         max_latency_ms: of the median at batch 1.
         min_speedup: over the float baseline.
@@ -47,6 +48,7 @@ class Limits:
 
     max_drop: float = 1.0
     max_class_drop: float | None = None
+    max_pixel_drop: float | None = None
     min_agreement: float | None = None
     max_latency_ms: float | None = None
     min_speedup: float | None = None
@@ -61,6 +63,21 @@ class Limits:
                     f"--{each.name.replace('_', '-')} {value} is no limit.",
                     fix="Give a number from 0 on." if math.isinf(most) else "Give a number from 0 to 100.",
                 )
+
+    def refuse_pixel_limits(self, why: str) -> None:
+        """See that no limit is on the figures of pixels alone, where whole images are classified.
+
+        Args:
+            why: a clause that says what is of whole images, for the message.
+
+        Raises:
+            UsageError: there is one.
+        """
+        if self.max_pixel_drop is not None:
+            raise UsageError(
+                f"--max-pixel-drop {self.max_pixel_drop:g} is for networks that label pixels, and {why}.",
+                fix="Limit the drop of top-1 accuracy by --max-drop instead (in edgex.toml by max_drop).",
+            )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from edgex.train.head import classes_of
 
 
 def expect_fit(recipe: Recipe, labelled: Dataset) -> None:
-    """See that the images to validate on, ``labelled``, are of the model's classes, and that nothing is to see them.
+    """See that the images to validate on, ``labelled``, are of the model's classes, that nothing is to see them, and
+    that the limits are of what they tell.
 
     Raises:
         UsageError: they are not. Other EdgexErrors as of reading the model and the images.
@@ -25,6 +26,8 @@ def expect_fit(recipe: Recipe, labelled: Dataset) -> None:
             f"shape {graph.shapes[graph.outputs[0]]}.",
             fix="Validate on masks what labels pixels, and on class folders what classifies images.",
         )
+    if not labelled.segmented:
+        recipe.validate.limits.refuse_pixel_limits(f"{path} has no masks")
     if not tells_its_classes(graph, labelled):
         raise UsageError(
             f"{recipe.model} knows {classes_of(graph)} classes, and {path} has labels for {len(labelled.class_names)}.",

@@ -1,4 +1,4 @@
-"""Two files on the same images: what became of mean IoU, of each class, and of the maps."""
+"""Two files on the same images: what became of mean IoU, of pixel accuracy, of each class, and of the maps."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -98,6 +98,13 @@ class MapComparison:
         count = len(self.names)
         figure = Figure((mean_iou(count, factor=100), mean_iou(count, first=2 * count, factor=-100)))
         (found,) = estimates(self._columns, [figure], -100, 100)
+        return found
+
+    @cached_property
+    def pixel_drop(self) -> Estimate:
+        """Of the drop of pixel accuracy, in points; negative is a gain. Of the same images as :attr:`estimate`."""
+        columns = np.stack([each.sum(axis=1) for each in (self.baseline.hits, self.other.hits, self.baseline.truth)], 1)
+        (found,) = estimates(columns, [Figure((Part(100, [0], [2]), Part(-100, [1], [2])))], -100, 100)
         return found
 
     @cached_property

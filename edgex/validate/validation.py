@@ -117,7 +117,7 @@ def validate(
 
     Raises:
         OutputError: the directory is none of ours, lacks a file, is in use, or cannot be written.
-        UsageError: some images are among those that calibration saw, or do not fit the models.
+        UsageError: some images are among those that calibration saw, or do not fit the models or the limits.
         DataError: the images have neither labels nor masks, or cannot be read. Other EdgexErrors as
             :class:`edgex.evaluate.Crews` and :func:`edgex.bench.bench`.
     """
@@ -127,6 +127,8 @@ def validate(
     preprocessing = Preprocessing.from_json(manifest.preprocessing, str(directory))
     dataset = open_dataset(data, role="evaluation", labels=options.labels, max_bad=options.max_bad)
     dataset = replace(dataset, class_names=tuple(map(_text, dataset.class_names)))
+    if not dataset.segmented:
+        options.limits.refuse_pixel_limits(f"{dataset.source.path} has no masks")
     check_disjoint(images_seen(directory), dataset)
     kept = directory / PARTIAL_NAME
     # Begun before the work, so that a place that cannot be written does not cost it. The report takes its place last:

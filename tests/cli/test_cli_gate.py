@@ -104,6 +104,11 @@ def test_baseline(folder: Path) -> None:
     assert done.document["against"] == "old"
 
 
+def test_a_limit_of_pixels_is_no_limit_of_a_classifier(folder: Path) -> None:
+    write_outcome(folder / "out")
+    refused(run(folder, "--max-pixel-drop", 0.5), 2, "--max-pixel-drop 0.5", "Limit the drop of top-1", "--max-drop")
+
+
 def test_a_baseline_of_another_accuracy(folder: Path) -> None:
     write_outcome(folder / "out", lost=200)
     assert run(folder, "--baseline-accuracy", 85).code == 4

@@ -210,6 +210,7 @@ CHANGES: dict[str, tuple[object, dict[str, str]]] = {
     "seconds": (0.5, {}),
     "max_drop": (0.5, {}),
     "max_class_drop": (5.0, {}),
+    "max_pixel_drop": (1.0, {}),
     "min_agreement": (95.0, {}),
     "max_latency_ms": (20.0, {}),
     "min_speedup": (1.5, {}),
@@ -247,17 +248,23 @@ def test_keys_of_several_stages_reach_each(here: Path) -> None:
 def test_limits_of_the_gate(folder: Path) -> None:
     write_outcome(folder / "out")
     limits: dict[str, Any] = {"max_drop": 0.05, "max_class_drop": 10, "min_agreement": 98, "max_latency_ms": 12}
-    limits["baseline_accuracy"] = 85
-    say(folder, **limits, min_speedup=0.5, max_size_mb=22)
+    limits |= {"baseline_accuracy": 85, "min_speedup": 0.5, "max_size_mb": 22}
+    say(folder, **limits)
     document = edgex("gate", "out", "--json", cwd=folder).document
-    assert document["limits"] == {**limits, "min_speedup": 0.5, "max_size_mb": 22}
+    assert document["limits"] == {**limits, "max_pixel_drop": None}
     one = edgex("gate", "out", "--json", "--max-drop", 1.0, cwd=folder).document
-    assert one["limits"] == {**limits, "max_drop": 1.0, "min_speedup": 0.5, "max_size_mb": 22}
+    assert one["limits"] == {**limits, "max_drop": 1.0, "max_pixel_drop": None}
     say(folder)
     assert edgex("gate", "out", "--json", cwd=folder).document["limits"] == {
         **dict.fromkeys(document["limits"]),
         "max_drop": Limits().max_drop,
     }
+
+
+def test_a_limit_of_pixels_is_no_limit_of_a_classifier(folder: Path) -> None:
+    write_outcome(folder / "out")
+    say(folder, max_pixel_drop=0.5)
+    refused(edgex("gate", "out", cwd=folder), 2, "max_drop", "net.fp32.onnx classifies whole images")
 
 
 def test_validate_judges_by_them(done: Path) -> None:

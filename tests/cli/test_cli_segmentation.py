@@ -48,12 +48,16 @@ def test_validate_and_gate(project: Path, validated: Outcome) -> None:
         assert each["comparison"]["agreement"] > 0.98
         assert each["snr_db"] > 15
     assert "Images that changed most" in (project / "out" / "report.html").read_text()
-    gated = edgex("gate", "out", "--max-drop", 2, "--min-agreement", 98, "--json", cwd=project)
+    limits = ("--max-drop", 2, "--max-pixel-drop", 1, "--min-agreement", 98)
+    gated = edgex("gate", "out", *limits, "--junit", "gate.xml", "--markdown", "gate.md", "--json", cwd=project)
     assert gated.code == 0, gated.out
+    assert (project / "gate.xml").read_text().count('name="max-pixel-drop"') == 2
+    assert (project / "gate.md").read_text().count("| max-pixel-drop 1 |") == 2
     for result in gated.document["results"]:
         assert result["drop"]["images"] == 48
         assert 0 < result["drop"]["discordant"] <= 48
         assert "mean IoU" in result["checks"][0]["message"]
+        assert "pixel accuracy" in result["checks"][1]["message"]
     again = edgex("gate", "out", "--max-drop", 2, "--baseline", "out", cwd=project)
     assert again.code == 0, again.err
 

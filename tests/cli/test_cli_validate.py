@@ -202,6 +202,11 @@ def test_refusals(copied: Path, project: Path) -> None:
     (copied / "images").mkdir()
     refused(edgex("validate", "out", "--data", "images", cwd=copied), 7, "holds no images")
     refused(edgex("validate", "out", "--data", "digits", "--max-drop", "nan", cwd=copied), 2, "max-drop")
+    (copied / "edgex.toml").write_text("max_pixel_drop = 1\n")
+    of_pixels = edgex("validate", "out", "--data", "digits", cwd=copied)
+    refused(of_pixels, 2, "--max-pixel-drop 1", "has no masks", "max_drop")
+    assert "evaluate" not in of_pixels.err, "before it has cost anything"
+    (copied / "edgex.toml").unlink()
     (copied / "out" / "xception-digits.int8.onnx").unlink()
     refused(edgex("validate", "out", "--data", "digits", cwd=copied), 8, "xception-digits.int8.onnx")
 

@@ -82,6 +82,8 @@ def test_a_comparison_is_the_difference_of_figures() -> None:
     assert found.drop.low <= drop <= found.drop.high
     assert found.agreement is not None
     assert found.agreement.share == pytest.approx((better == SAID).mean())
+    pixels = found.of_baseline.pixel_accuracy.value - Measures(found.other).pixel_accuracy.value
+    assert found.pixel_drop.value == pytest.approx(100 * pixels)
     assert found.absent == ["d"]
     by_class = found.classes
     assert by_class[3].drop is None
