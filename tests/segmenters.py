@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from shapes import CLASSES, COLOURS
 
-from edgex.graph.ir import Array, Conv2D, Graph, Input, Node, Relu, Softmax
+from edgex.graph.ir import Array, Conv2D, Graph, Input, Node, Relu, Reshape, Softmax
 
 SHARPNESS = 6.0
 """Of the scores; the softmax is neither flat nor a step."""
@@ -46,6 +46,13 @@ def corrupted(graph: Graph, by: float, seed: int = 0) -> Graph:
 def without_softmax(graph: Graph) -> Graph:
     """The same network, up to its logits."""
     return replace(graph, nodes=graph.nodes[:-1], outputs=("scores",))
+
+
+def in_rows(graph: Graph) -> Graph:
+    """The scores of :func:`colour_segmenter` in the order of its pixels, (pixels, classes), which is no map."""
+    height, width, classes = graph.shapes["scores"]
+    rows = Node("rows", Reshape((height * width, classes)), ("scores",))
+    return replace(graph, nodes=(*graph.nodes[:-1], rows), outputs=("rows",))
 
 
 assert len(COLOURS) == len(CLASSES)

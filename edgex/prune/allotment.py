@@ -113,6 +113,8 @@ class _Work:
         self._outputs = np.array([graph.shapes[node.name][-1] for node in layers], np.float64)
         self._reads = _channels_per_unit(coupling, [node.inputs[0] for node in layers])
         self._reads[depthwise] = 0.0
+        # An output of a grouped convolution reads its own group's, which a unit is in as every other
+        self._reads /= np.array([[getattr(node.op, "groups", 1)] for node in layers])
         self._makes = _channels_per_unit(coupling, [node.name for node in layers])
         self._shared = self._weight @ (self._reads * self._makes)
 

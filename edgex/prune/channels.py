@@ -1,7 +1,8 @@
 """Which channels hang together, and removing them.
 
-Channels that can only go together are one *unit*: those that an Add or a Multiply joins element by element, and all
-that a depthwise convolution, a batch norm or an activation makes of them. So a residual stream is one set of units
+Channels that can only go together are one *unit*: those that an Add or a Multiply joins element by element, all that a
+depthwise convolution, a batch norm or an activation makes of them, and those at one place in each group of a grouped
+convolution, whose groups stay alike. So a residual stream is one set of units
 over all the blocks that add to it, and the widths inside a block are its own. This is the dependency graph of DepGraph
 (Fang et al. 2023, arXiv:2301.12900), kept for every channel instead of every layer, so that concatenations need no
 rules of their own.
@@ -97,7 +98,7 @@ def couple(graph: Graph) -> Coupling:
     """Find the units of a graph in pruning form.
 
     Never pruned are the units of inputs and outputs, and of all that nodes read and make whose channels depend on each
-    other: grouped convolutions, softmax, sums with a tensor of one channel, reshapes that change the last axis.
+    other: softmax, sums with a tensor of one channel, reshapes that change the last axis.
     """
     channels = _Channels()
     numbers: dict[str, Units] = {}
@@ -178,7 +179,13 @@ def _made(node: Node, read: Sequence[Units], shapes: Mapping[str, tuple[int, ...
     """The numbers of the channels that a node makes of those that it reads."""
     count = shapes[node.name][-1]
     match node.op:
-        case Conv2D(groups=1) | Dense():
+        case Conv2D(groups=groups):
+            made = channels.fresh(count)
+            for of_groups in (np.split(read[0], groups), np.split(made, groups)):
+                for of_group in of_groups[1:]:
+                    channels.unite(of_groups[0], of_group)
+            return made
+        case Dense():
             return channels.fresh(count)
         case DepthwiseConv2D():
             return np.repeat(read[0], node.params["kernel"].shape[3])
@@ -235,7 +242,9 @@ def _sliced(node: Node, kept: Mapping[str, NDArray[np.bool_]]) -> Node:
     read, made = kept[node.inputs[0]], kept[node.name]
     params = {key: array[made] for key, array in node.params.items() if key != "kernel"}
     match node.op:
-        case Conv2D() | Dense():
+        case Conv2D(groups=groups):
+            params["kernel"] = node.params["kernel"][..., np.split(read, groups)[0], :][..., made]
+        case Dense():
             params["kernel"] = node.params["kernel"][..., read, :][..., made]
         case DepthwiseConv2D():
             params["kernel"] = node.params["kernel"][:, :, read]

@@ -1,6 +1,7 @@
 """Small graphs in pruning form, each with something that channels hang together by."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -135,6 +136,23 @@ def _mobile() -> Graph:
     )
 
 
+def _grouped() -> Graph:
+    """A stream of three groups, each of whose places is one unit, and a grouped convolution to another width."""
+    inner, outer = (conv(name, read, 16, 48, 3) for name, read in (("inner", "up_bn"), ("outer", "sum")))
+    return classifier(
+        "grouped",
+        conv("stem", "image", 3, 48, 3),
+        conv("up", "stem", 48, 48),
+        norm("up_bn", "up", 48),
+        replace(inner, op=replace(inner.op, groups=3)),
+        norm("inner_bn", "inner", 48),
+        plain("sum", Add(), "inner_bn", "stem"),
+        replace(outer, op=Conv2D(groups=3), params={"kernel": RANDOM.normal(0, 0.5, (1, 1, 16, 72))}),
+        norm("outer_bn", "outer", 72),
+        conv("last", "outer_bn", 72, 8),
+    )
+
+
 def _squeeze() -> Graph:
     return classifier(
         "squeeze",
@@ -216,6 +234,7 @@ CASES = {
     "densely": Case(_densely(), {"stem": 16, "growth0": 8, "growth1": 8, "growth2": 8}),
     "flattened": Case(_flattened(), {"conv": 16, "mixed": 24, "hidden": 32}),
     "doubled": Case(_doubled(), {"narrow": 16, "last": 16}),
+    "grouped": Case(_grouped(), {"stem": 16, "up": 16, "outer": 24, "last": 8}),
 }
 
 IMAGES = np.random.default_rng(1).normal(0, 1, (3, *IMAGE.op.shape)).astype(np.float32)
@@ -241,7 +260,8 @@ def unread(graph: Graph, coupling: Coupling, gone: Units) -> Graph:
     replacements = {}
     for node in layers:
         kernel = node.params["kernel"].copy()
-        kernel[..., np.isin(coupling.units[node.inputs[0]], gone), :] = 0
+        of_group, *_ = np.split(coupling.units[node.inputs[0]], getattr(node.op, "groups", 1))
+        kernel[..., np.isin(of_group, gone), :] = 0
         replacements[node.name] = [node.with_params(kernel=kernel)]
     return graph.rewrite(replacements)
 

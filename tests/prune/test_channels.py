@@ -25,7 +25,6 @@ from edgex.graph.ir import (
     Add,
     Array,
     Concat,
-    Conv2D,
     Flatten,
     GlobalAveragePool,
     Graph,
@@ -99,7 +98,6 @@ def test_units_that_are_in_one_tensor_unequally_often_are_two_widths() -> None:
 
 BEFORE, AFTER = conv("before", "image", 3, 16, bias=True), conv("after", "mixed", 16, 8)
 PINNED = {
-    "grouped": (plain("mixed", Conv2D(groups=2), "before").with_params(kernel=np.ones((1, 1, 8, 16))), AFTER),
     "softmax": (plain("mixed", Softmax(), "before"), AFTER),
     "reshaped": (plain("mixed", Reshape((9, 4, 32)), "before"), conv("after", "mixed", 32, 8)),
     "one channel for all": (
@@ -124,11 +122,9 @@ def test_channels_that_depend_on_each_other_are_kept(name: str) -> None:
 
 
 def test_what_is_kept_keeps_all_that_it_is_added_to() -> None:
-    grouped, _ = PINNED["grouped"]
+    mixed, _ = PINNED["softmax"]
     other = conv("other", "image", 3, 16)
-    graph = classifier(
-        "test", BEFORE, grouped, other, plain("sum", Add(), "mixed", "other"), conv("after", "sum", 16, 8)
-    )
+    graph = classifier("test", BEFORE, mixed, other, plain("sum", Add(), "mixed", "other"), conv("after", "sum", 16, 8))
     assert sizes(couple(graph)) == {"after": 8}
 
 

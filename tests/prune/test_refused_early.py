@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from segmenters import colour_segmenter
+from segmenters import colour_segmenter, in_rows
 
 from edgex.errors import EdgexError
 from edgex.pipeline import PruneOptions, QuantizeOptions, quantize, training
@@ -23,7 +23,7 @@ LARGE = TrainOptions(batch=5000)
     [
         ({}, "nowhere", "nowhere does not exist"),
         ({"keep_float": "^nothing$"}, "digits", "matches no layer"),
-        ({"method": "auto"}, "digits", r"colours\.onnx gives the shape \(32, 32, 5\), not one score"),
+        ({"method": "auto"}, "digits", r"colours\.onnx gives the shape \(1024, 5\), not scores"),
         ({"prune": PruneOptions(method="magnitude", train=LARGE)}, "digits", "less than a batch of 5000"),
         ({"qat": LARGE}, "digits", "less than a batch of 5000"),
     ],
@@ -34,7 +34,7 @@ def test_it_costs_no_training(
     model = demo_model()
     if "auto" in options.values():
         model = tmp_path / "colours.onnx"
-        model.write_bytes(onnx_model(colour_segmenter()).SerializeToString())
+        model.write_bytes(onnx_model(in_rows(colour_segmenter())).SerializeToString())
     monkeypatch.setattr(import_module("edgex.pipeline.quantize"), "prune_model", None)
     monkeypatch.setattr(training, "require_tensorflow", lambda: None)
     chosen = QuantizeOptions(**{"prune": MAGNITUDE, **options})

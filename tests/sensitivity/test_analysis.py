@@ -9,10 +9,9 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from segmenters import colour_segmenter
+from segmenters import colour_segmenter, in_rows
 
 from edgex.errors import ModelError, UsageError
-from edgex.graph.ir import Node, Reshape
 from edgex.manifest import file_record, read_manifest
 from edgex.pipeline import QuantizeOptions, calibration_images, quantize
 from edgex.preprocess import Preprocessing
@@ -152,9 +151,7 @@ def test_the_files_of_a_target_are_profiled_beside_their_twins(tmp_path: Path) -
 
 
 def test_what_does_not_score_classes_is_refused_before_the_work(tmp_path: Path) -> None:
-    graph, model = colour_segmenter(), tmp_path / "model.onnx"
-    rows = Node("rows", Reshape((32 * 32, 5)), ("scores",))
-    listed = replace(graph, nodes=(*graph.nodes, rows), outputs=("rows",))
-    model.write_bytes(onnx_model(listed).SerializeToString())
+    model = tmp_path / "model.onnx"
+    model.write_bytes(onnx_model(in_rows(colour_segmenter())).SerializeToString())
     with pytest.raises(ModelError, match=r"\(1024, 5\), not scores of classes"):
         measure_sensitivity(model, CPU, tmp_path / "nothing", options=SensitivityOptions(FEW))

@@ -18,7 +18,7 @@ OPTIONS = QuantizeOptions(calib_count=16, prune=PruneOptions(sparsity=0.2, steps
 SMALL: dict[str, Any] = {"width": 0.25, "depth": 0.1}
 CASES: dict[str, tuple[str, dict[str, Any], str]] = {
     "aligned xception": ("aligned_xception", {**SMALL, "input_size": 32}, "cpu"),
-    "elu between": ("xception", {**SMALL, "input_size": 48, "intermediate": "elu"}, "jetson"),
+    "three segments": ("xception", {**SMALL, "input_size": 48, "segments": 3}, "jetson"),
     "deeplab": ("deeplab_v3plus", {**SMALL, "input_size": 48}, "jetson"),
     "inception": ("inception_v3", {"input_size": 75}, "cpu"),
 }
