@@ -8,7 +8,7 @@ import typer
 
 from edgex import console
 from edgex.cli.app import command
-from edgex.cli.options import NETWORK, InputSize, Json, Runtimes, Seconds, Threads, chosen_target
+from edgex.cli.options import NETWORK, InputSize, Json, Preprocess, Resize, Runtimes, Seconds, Threads, chosen_target
 from edgex.settings import Settings
 
 
@@ -27,6 +27,8 @@ def compare(
     data: Annotated[
         str | None, typer.Option(help="Labelled images to measure on what INT8 loses; takes --calib.")
     ] = None,
+    preprocess: Preprocess = None,
+    resize: Resize = None,
     chart: Annotated[
         Path | None, typer.Option(help="Draw it into this .svg, .html or .png file.", show_default=False)
     ] = None,
@@ -37,15 +39,18 @@ def compare(
     from edgex.render import comparison as shown
     from edgex.render.documents import print_json
 
+    settings = Settings()
     options = CompareOptions(
         target=chosen_target(target, None, None),
         input_size=input_size,
         latency=latency,
         runtimes=tuple(runtime or ()),
-        threads=Settings().get("threads", threads),
+        threads=settings.get("threads", threads),
         seconds=seconds,
         calib=calib,
         data=data,
+        preprocess=settings.one_of("preprocess", preprocess),
+        resize=settings.one_of("resize", resize),
     )
     with ExitStack() as stack:
         drawn = []

@@ -15,11 +15,22 @@ from edgex.comparison import Comparison, compare
 from edgex.dataset import Dataset, open_dataset
 from edgex.errors import ModelError, UsageError
 from edgex.evaluate import EvalResult
+from edgex.gate import chance_doubt
 from edgex.graph.ir import Graph
 from edgex.inspection import inspect_graph
 from edgex.measure import evaluate_artifacts
 from edgex.networks import model_file, of_zoo, read_network
-from edgex.pipeline import Progress, QuantizeOptions, WrittenDirectory, quantize, silent
+from edgex.pipeline import (
+    Progress,
+    QuantizeOptions,
+    WrittenDirectory,
+    origin_of,
+    own_preprocessing,
+    preprocessing_of,
+    quantize,
+    silent,
+)
+from edgex.preprocess import Resize, Scale
 from edgex.records import Artifact, ArtifactKind
 from edgex.runtime import RUNTIMES
 from edgex.target import TargetProfile, load_target
@@ -46,6 +57,9 @@ class CompareOptions:
         seconds: about how long each file is timed in each runtime.
         calib: images to calibrate with; None for random ones, of which no accuracy can be claimed.
         data: labelled images that INT8's cost is measured on; not without ``calib``.
+        preprocess: how pixels are scaled for models whose file does not tell, see
+            :func:`edgex.pipeline.own_preprocessing`; None for ``xception``.
+        resize: how images are brought to the input size, likewise; None for ``stretch``.
 
     Raises:
         UsageError: options that do not go together, or a runtime that is not known.
@@ -59,6 +73,8 @@ class CompareOptions:
     seconds: float = 3.0
     calib: str | Path | None = None
     data: str | Path | None = None
+    preprocess: Scale | None = None
+    resize: Resize | None = None
 
     def __post_init__(self) -> None:
         if self.data is not None and self.calib is None:
@@ -126,7 +142,7 @@ def compare_models(
         costs = [_costs(entry, labelled, options, progress) for entry in entries]
         timed = _timed(entries, options, progress)
     report = _report(entries, costs, timed, labelled)
-    return replace(report, warnings=tuple(_warnings(entries, options)))
+    return replace(report, warnings=tuple(_warnings(entries, costs, options)))
 
 
 @dataclass(frozen=True)
@@ -168,7 +184,13 @@ def _contestant(model: Path, options: CompareOptions, labelled: Dataset | None) 
             f"{model} does not read one image of 1 or 3 channels: its inputs are {shapes}.",
             fix="Compare its counts alone, with --no-latency.",
         )
-    counted = ComparedModel(str(model), fresh, inspect_graph(graph))
+    preprocessing = None
+    if options.quantizes:
+        # Models differ in what they were trained with, so what is given for all gives way to what a file tells
+        origin = None if fresh else origin_of(model_file(model))
+        scale, resize = own_preprocessing(graph, origin)
+        preprocessing = preprocessing_of(graph, origin, scale or options.preprocess, resize or options.resize)
+    counted = ComparedModel(str(model), fresh, inspect_graph(graph), preprocessing=preprocessing)
     return _Contestant(model, counted, image, graph if fresh else None)
 
 
@@ -184,7 +206,14 @@ def _quantized(contestant: _Contestant, folder: Path, options: CompareOptions, p
         calib = folder / "random.npz"
         images = np.random.default_rng(0).integers(0, 256, (RANDOM_IMAGES, *contestant.image), np.uint8)
         np.savez(calib, x=images)
-    how = QuantizeOptions(input_size=options.input_size, threads=options.threads)
+    preprocessing = contestant.counted.preprocessing
+    assert preprocessing is not None  # for it is quantized
+    how = QuantizeOptions(
+        preprocess=preprocessing.scale,
+        resize=preprocessing.resize,
+        input_size=options.input_size,
+        threads=options.threads,
+    )
     target = options.target or load_target("cpu")
 
     def of_this(what: str, done: int, total: int) -> None:
@@ -259,10 +288,15 @@ def _by_name(note: str, entries: Sequence[_Entry]) -> str:
     return note
 
 
-def _warnings(entries: Sequence[_Entry], options: CompareOptions) -> list[str]:
+def _warnings(
+    entries: Sequence[_Entry], costs: Sequence[Mapping[ArtifactKind, Comparison]], options: CompareOptions
+) -> list[str]:
     warnings = []
-    if options.calib is not None:
-        warnings += [f"{each.contestant.counted.name}: {said}" for each in entries for said in each.written.warnings]
+    for entry, cost in zip(entries, costs, strict=True):
+        said = list(entry.written.warnings) if options.calib is not None else []
+        # The float model is the same beside each of its files
+        said += [chance_doubt(each, "The float model") for each in [*cost.values()][:1]]
+        warnings += [f"{entry.contestant.counted.name}: {sentence}" for sentence in said if sentence]
     if options.latency and options.target is not None and options.target.name != "cpu":
         warnings.append(f"Latency is this machine's, not that of the target {options.target.name}.")
     return warnings

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from edgex.bench import BenchResult, Ratio
 from edgex.comparison import Comparison
 from edgex.inspection import Inspection
+from edgex.preprocess import Preprocessing
 from edgex.records import ArtifactKind
 
 
@@ -45,6 +46,7 @@ class ComparedModel:
         inspection: its layers, counted.
         int8: its INT8 files, the target's main one first; empty where counts alone were asked for.
         latencies: of those files, in the order of ``int8``.
+        preprocessing: of the images that it was calibrated and evaluated with; None where nothing was quantized.
     """
 
     name: str
@@ -52,6 +54,7 @@ class ComparedModel:
     inspection: Inspection
     int8: tuple[Int8Artifact, ...] = ()
     latencies: tuple[ModelLatency, ...] = ()
+    preprocessing: Preprocessing | None = None
 
 
 @dataclass(frozen=True)

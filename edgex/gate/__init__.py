@@ -8,7 +8,8 @@ Of a classifier the drop is that of top-1 accuracy, of a network that labels pix
 that of pixel accuracy.
 """
 
+from edgex.gate.chance import chance_doubt
 from edgex.gate.judging import gate, judge
 from edgex.gate.records import Check, GateResult, Judgement, Limits, Verdict
 
-__all__ = ["Check", "GateResult", "Judgement", "Limits", "Verdict", "gate", "judge"]
+__all__ = ["Check", "GateResult", "Judgement", "Limits", "Verdict", "chance_doubt", "gate", "judge"]

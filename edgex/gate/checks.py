@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from statistics import NormalDist
 
 from edgex.comparison import Comparison
+from edgex.gate.chance import chance_doubt
 from edgex.gate.maps import map_checks
 from edgex.gate.records import AnyComparison, Check, ClassCheck, Limits, Verdict, beside, list_names, settling, worst
 from edgex.proportions import ERROR, Z_ONE_SIDED_95, Paired, images_to_settle_share, wilson_interval
@@ -79,16 +80,7 @@ def _doubt(baseline: FileFigures, known: float | None, comparison: Comparison) -
             f"({beside(low, known)} to {beside(high, known)}), and is known for {known:g} %: labels or preprocessing "
             "do not fit it, or the images are of another kind."
         )
-    if comparison.chance == 1:
-        return "All images are of one class, for which a model that always says it is always right."
-    sure, _ = wilson_interval(comparison.baseline_hits, comparison.images, Z_ONE_SIDED_95)
-    if sure > comparison.chance:
-        return ""
-    return (
-        f"The baseline is right on {100 * comparison.baseline_hits / comparison.images:.1f} % of {comparison.images:,} "
-        f"images, which is not surely better than always saying the commonest class "
-        f"({100 * comparison.chance:.1f} %): too few images, or labels or preprocessing that do not fit the model."
-    )
+    return chance_doubt(comparison)
 
 
 def non_inferior(paired: Paired, margin: float, error: float = ERROR) -> Verdict:

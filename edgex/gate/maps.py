@@ -6,6 +6,7 @@ is said.
 
 from collections.abc import Iterator
 
+from edgex.gate.chance import chance_doubt
 from edgex.gate.records import Check, ClassCheck, Limits, Verdict, beside, list_names, settling, worst
 from edgex.proportions import ERROR, images_for
 from edgex.report import MapFileFigures
@@ -36,16 +37,7 @@ def _doubt(baseline: MapFileFigures, known: float | None, comparison: MapCompari
             f"({beside(low, known)} to {beside(high, known)}), and is known for {known:g} %: masks or preprocessing do "
             "not fit it, or the images are of another kind."
         )
-    found = comparison.of_baseline
-    if (found.truth > 0).sum() == 1:
-        return "All pixels are of one class, for which a model that always says it is always right."
-    if found.miou.lower() > found.chance:
-        return ""
-    return (
-        f"The baseline has a mean IoU of {100 * found.miou.value:.1f} % on {found.images:,} images, which is not "
-        f"surely better than always saying the commonest class ({100 * found.chance:.1f} %): too few images, or masks "
-        "or preprocessing that do not fit the model."
-    )
+    return chance_doubt(comparison)
 
 
 def _too_few(images: int, showing: str = "") -> str:

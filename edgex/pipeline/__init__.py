@@ -5,9 +5,9 @@ The only room that knows which stage follows which. :func:`quantize`, :func:`exp
 """
 
 from edgex.pipeline.artifacts import PLAN_NAME, TRAINING_NAME, WrittenDirectory
-from edgex.pipeline.calibration import calibration_images, data_warnings
+from edgex.pipeline.calibration import calibration_images, data_warnings, own_preprocessing, preprocessing_of
 from edgex.pipeline.options import PruneOptions, QuantizeOptions
-from edgex.pipeline.origin import PRUNING_NAME, TRAINED_NAME
+from edgex.pipeline.origin import PRUNING_NAME, TRAINED_NAME, origin_of
 from edgex.pipeline.progress import Progress, silent
 from edgex.pipeline.prune import PruneReport, prune
 from edgex.pipeline.quantize import export, quantize, quantize_whole
@@ -31,6 +31,9 @@ __all__ = [
     "calibration_images",
     "data_warnings",
     "export",
+    "origin_of",
+    "own_preprocessing",
+    "preprocessing_of",
     "prune",
     "quantize",
     "quantize_whole",

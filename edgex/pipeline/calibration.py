@@ -162,13 +162,23 @@ def preprocessing_of(graph: Graph, origin: Origin | None, scale: Scale | None, r
         UsageError: there is no such scale or resize.
     """
     height, width, channels = graph.shapes[graph.inputs[0].name]
-    trained = {} if origin is None else origin.preprocessing
+    own_scale, own_resize = own_preprocessing(graph, origin)
     return Preprocessing(
         size=(height, width),
         channels=channels,
-        scale=scale or trained.get("scale") or ("none" if scales_itself(graph) else "xception"),
-        resize=resize or trained.get("resize") or "stretch",
+        scale=scale or own_scale or "xception",
+        resize=resize or own_resize or "stretch",
     )
+
+
+def own_preprocessing(graph: Graph, origin: Origin | None) -> tuple[Scale | None, Resize | None]:
+    """Scale and resize that a model's file tells itself; None of what it does not.
+
+    They are those of its training, if edgex made it; a network that begins with a layer that scales takes pixels as
+    they are. Arguments as of :func:`preprocessing_of`.
+    """
+    trained = {} if origin is None else origin.preprocessing
+    return trained.get("scale") or ("none" if scales_itself(graph) else None), trained.get("resize")
 
 
 def scales_itself(graph: Graph) -> bool:

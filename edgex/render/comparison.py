@@ -30,6 +30,7 @@ def _model_document(model: "ComparedModel") -> dict[str, Any]:
         "weights": "fresh" if model.fresh else "file",
         "input": list(counted.layers[0].shape),
         **{key: getattr(counted, key) for key in keys},
+        "preprocessing": None if model.preprocessing is None else model.preprocessing.to_json(),
         "int8": [_int8_document(artifact) for artifact in model.int8],
         "latencies": [_latency_document(latency) for latency in model.latencies],
     }
@@ -94,10 +95,21 @@ def _show_counts(report: "CompareReport") -> None:
     out().print("MACs are multiply-accumulates an image; if regular: with no convolution separated into two.")
     if report.images:
         out().print(f"Lost by INT8: points of top-1 on {report.images:,} images; at most so many with 95 % confidence.")
+        out().print(_preprocessing(report))
     if any(model.fresh for model in report.models):
         out().print("Untrained: weights of the zoo are fresh; counts, sizes and latencies do not depend on them.")
     if any(not model.fresh and all(each.cost is None for each in model.int8) for model in report.models):
         out().print("Not measured: what INT8 loses takes --calib IMAGES and --data LABELLED.")
+
+
+def _preprocessing(report: "CompareReport") -> str:
+    """By which scale and resize the models that INT8's cost was measured of read their images."""
+    read: dict[tuple[str, str], list[str]] = {}
+    for name, model in zip(_distinct([model.name for model in report.models]), report.models, strict=True):
+        if model.preprocessing is not None and not model.fresh:
+            read.setdefault((model.preprocessing.scale, model.preprocessing.resize), []).append(name)
+    parts = [f"{scale} and {resize} for {', '.join(names)}" for (scale, resize), names in read.items()]
+    return f"Preprocessing: {'; '.join(parts)}."
 
 
 def _cost(model: "ComparedModel") -> str:

@@ -11,7 +11,7 @@ from edgex.render.plot import bars
 FAST = ("--runtime", "onnxruntime", "--threads", 1, "--seconds", 0.01)
 RESULT = {
     *("name", "weights", "input", "parameters", "trainable_parameters", "macs", "regular_macs", "bytes"),
-    *("int8", "latencies"),
+    *("preprocessing", "int8", "latencies"),
 }
 
 
@@ -53,7 +53,18 @@ def test_for_people(folder: Path) -> None:
     arguments = ("--calib", "digits", "--data", "digits", *FAST)
     outcome = edgex("compare", "demo", "demo", *arguments, cwd=folder)
     assert outcome.code == 0
-    for words in ("115,922", "2.47 M", "if regular", "464 kB", "int8.onnx", "at most", "on 500 images", "±"):
+    assert "commonest class" not in outcome.err
+    for words in (
+        "115,922",
+        "2.47 M",
+        "if regular",
+        "464 kB",
+        "int8.onnx",
+        "at most",
+        "on 500 images",
+        "±",
+        "xception and stretch for demo (1)",
+    ):
         assert words in outcome.out
     assert "demo (1) / demo (2), int8.onnx in onnxruntime" in outcome.out
     assert "not measured" not in outcome.out
@@ -65,6 +76,17 @@ def test_what_was_not_measured_is_not_claimed(folder: Path) -> None:
     assert "not measured" in out
     assert "untrained" in out
     assert "at most" not in out
+
+
+def test_preprocessing_of_the_settings(folder: Path) -> None:
+    """As the command line says, else edgex.toml; random images are read likewise."""
+    (folder / "edgex.toml").write_text('preprocess = "imagenet"\nresize = "pad"\n')
+    for given, scale in (((), "imagenet"), (("--preprocess", "caffe"), "caffe")):
+        (result,) = edgex("compare", "demo", *FAST, *given, "--json", cwd=folder).document["results"]
+        assert result["preprocessing"] == {"size": [48, 48], "channels": 3, "scale": scale, "resize": "pad"}
+    (result,) = edgex("compare", "demo", "--no-latency", "--json", cwd=folder).document["results"]
+    assert result["preprocessing"] is None
+    refused(edgex("compare", "demo", "--preprocess", "x", cwd=folder), ExitCode.USAGE, "--preprocess 'x'", "imagenet")
 
 
 def test_refusals(folder: Path) -> None:
