@@ -13,14 +13,14 @@ from shapes import CLASSES, Shapes, shapes
 
 from edgex.dataset import Dataset, open_dataset
 from edgex.errors import DataError, ModelError, UsageError
-from edgex.evaluate import Crews, MapResult, evaluate, evaluate_maps
+from edgex.evaluate import Crews, MapResult, compare_maps, evaluate, evaluate_maps
 from edgex.graph.ir import Graph
 from edgex.measure import evaluate_artifacts
 from edgex.preprocess import Preprocessing
 from edgex.render.documents import eval_document
 from edgex.render.evaluations import show_maps
 from edgex.runtime import open_runner
-from edgex.segmentation import Confusions
+from edgex.segmentation import Agreement, Confusions
 from edgex.write.onnx import onnx_model
 from edgex.write.tflite import tflite_model
 
@@ -100,6 +100,24 @@ def test_masks_are_brought_to_the_size_of_the_output(models: list[Path], tmp_pat
     assert found.miou > 0.7
 
 
+def test_files_are_compared_image_by_image(models: list[Path], dataset: Dataset) -> None:
+    good, *others = evaluate_maps(models, dataset, PREPROCESSING)
+    before = plain_maps(models[0], dataset)
+    discordant = []
+    for other in others:
+        found = compare_maps(good, other)
+        assert found.names == CLASSES
+        assert found.drop.points == pytest.approx(100 * (good.miou - other.miou))
+        equal = (before == plain_maps(other.path, dataset)).sum(axis=(1, 2))
+        assert found.agreement is not None
+        assert found.agreement.equal.tolist() == equal.tolist()
+        assert found.discordant == (equal < SIZE * SIZE).sum()
+        discordant.append(found.discordant)
+    assert discordant[0] < discordant[1], "a spoilt file changes more maps than another format"
+    with pytest.raises(ValueError, match=r"good\.fp32\.onnx was not evaluated beside .*bad\.onnx"):
+        compare_maps(others[-1], good)
+
+
 def test_logits_are_told_from_softmax(dataset: Dataset, tmp_path: Path) -> None:
     path = save(without_softmax(colour_segmenter(SIZE)), tmp_path / "logits.onnx")
     (found,) = evaluate_maps([path], dataset, PREPROCESSING)
@@ -139,7 +157,7 @@ RESULT = MapResult(
     enough=True,
     classes=(("ground", 0.75), ("disc", None)),
     output="softmax",
-    agreeing=0.875,
+    agreement=Agreement(np.array([7, 7]), 8),
     confusions=Confusions.joined(2, []),
 )
 
@@ -160,7 +178,7 @@ def test_files_of_different_class_counts_are_shown_together(capsys: pytest.Captu
 
 
 def test_the_float_file_does_not_agree_with_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    show_maps([replace(RESULT, path=Path("net.fp32.onnx"), agreeing=None), RESULT])
+    show_maps([replace(RESULT, path=Path("net.fp32.onnx"), agreement=None), RESULT])
     shown = capsys.readouterr().out
     assert cells(shown, "fp32.onnx")[-1] == "80.00"
     assert cells(shown, "int8.onnx")[-1] == "87.50"

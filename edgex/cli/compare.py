@@ -25,7 +25,7 @@ def compare(
     seconds: Seconds = 3.0,
     calib: Annotated[str | None, typer.Option(help="Images to calibrate with; random ones if not said.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="Labelled images to measure on what INT8 loses; takes --calib.")
+        str | None, typer.Option(help="Images with labels or masks to measure on what INT8 loses; takes --calib.")
     ] = None,
     preprocess: Preprocess = None,
     resize: Resize = None,

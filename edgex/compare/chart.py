@@ -141,7 +141,7 @@ def _panels(report: CompareReport) -> dict[str, Groups]:
     costs = {str(kind): [_cost(model, kind) for model in report.models] for kind in kinds}
     panels = {
         "median latency at batch 1, ms, with its 95 % interval": latencies,
-        f"points of top-1 lost by INT8 on {report.images:,} images, up to the 95 % bound": costs,
+        f"points of {report.measure} lost by INT8 on {report.images:,} images, up to the 95 % bound": costs,
     }
     return {title: groups for title, groups in panels.items() if groups}
 
@@ -158,7 +158,7 @@ def _cost(model: ComparedModel, kind: ArtifactKind) -> _Bar | str:
     for each in model.int8:
         if each.kind == kind and each.cost is not None:
             drop = each.cost.drop
-            return _Bar(drop.points, drop.points, drop.high, f"{drop.points:+.2f}, at most {drop.high:.2f}")
+            return _Bar(drop.points, drop.points, drop.high if each.bounded else drop.points, each.lost)
     return "untrained" if model.fresh else "not measured"
 
 

@@ -10,15 +10,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from edgex.bench import BenchOptions, BenchReport, bench
+from edgex.compare.costs import int8_costs
 from edgex.compare.records import ComparedModel, CompareReport, Int8Artifact, ModelLatency, ModelRatio
-from edgex.comparison import Comparison, compare
 from edgex.dataset import Dataset, open_dataset
 from edgex.errors import ModelError, UsageError
-from edgex.evaluate import EvalResult
-from edgex.gate import chance_doubt
+from edgex.evaluate import check_output
+from edgex.gate import AnyComparison, chance_doubt
 from edgex.graph.ir import Graph
 from edgex.inspection import inspect_graph
-from edgex.measure import evaluate_artifacts
 from edgex.networks import model_file, of_zoo, read_network
 from edgex.pipeline import (
     Progress,
@@ -56,7 +55,8 @@ class CompareOptions:
         threads: None for the physical cores.
         seconds: about how long each file is timed in each runtime.
         calib: images to calibrate with; None for random ones, of which no accuracy can be claimed.
-        data: labelled images that INT8's cost is measured on; not without ``calib``.
+        data: images with labels, or with masks for networks that label pixels, that INT8's cost is measured on; not
+            without ``calib``.
         preprocess: how pixels are scaled for models whose file does not tell, see
             :func:`edgex.pipeline.own_preprocessing`; None for ``xception``.
         resize: how images are brought to the input size, likewise; None for ``stretch``.
@@ -114,20 +114,15 @@ def compare_models(
         progress: see there.
 
     Raises:
-        UsageError: no model; one that is neither a file nor in the zoo; labelled images of other classes than a model
-            of a file knows. Other EdgexErrors as :func:`edgex.networks.read_network`,
-            :func:`edgex.pipeline.quantize`, :func:`edgex.bench.bench` and
+        UsageError: no model; one that is neither a file nor in the zoo; images that are labelled otherwise than a
+            model of a file labels them, see :func:`edgex.evaluate.check_output`. Other EdgexErrors as
+            :func:`edgex.networks.read_network`, :func:`edgex.pipeline.quantize`, :func:`edgex.bench.bench` and
             :func:`edgex.measure.evaluate_artifacts`.
     """
     options = options or CompareOptions()
     if not models:
         raise UsageError("There is no model to compare.", fix="Give model files, or names of the zoo like xception.")
     labelled = None if options.data is None else open_dataset(options.data, role="evaluation")
-    if labelled is not None and labelled.segmented:
-        raise UsageError(
-            f"{options.data} has masks, and what INT8 costs is compared by top-1.",
-            fix="Compare without --data, and measure the cost of each with edgex validate.",
-        )
     contestants = []
     for done, model in enumerate(models):
         progress("read", done, len(models))
@@ -170,13 +165,9 @@ class _Entry:
 def _contestant(model: Path, options: CompareOptions, labelled: Dataset | None) -> _Contestant:
     fresh = of_zoo(model)
     graph = read_network(model, input_size=options.input_size)
-    scores = graph.shapes[graph.outputs[0]]
-    if labelled is not None and not fresh and scores != (len(labelled.class_names),):
-        raise UsageError(
-            f"{model} gives scores of the shape {scores}, and {options.data} has labels for "
-            f"{len(labelled.class_names)} classes.",
-            fix="Compare models of the classes that the images are of, or leave out --data.",
-        )
+    measured = None if fresh else labelled
+    if measured is not None:
+        check_output(model, graph.shapes[graph.outputs[0]], measured)
     image = graph.shapes[graph.inputs[0].name]
     if options.quantizes and (len(graph.inputs) != 1 or len(image) != 3 or image[2] not in CHANNELS):
         shapes = {node.name: graph.shapes[node.name] for node in graph.inputs}
@@ -190,6 +181,8 @@ def _contestant(model: Path, options: CompareOptions, labelled: Dataset | None) 
         origin = None if fresh else origin_of(model_file(model))
         scale, resize = own_preprocessing(graph, origin)
         preprocessing = preprocessing_of(graph, origin, scale or options.preprocess, resize or options.resize)
+        if measured is not None:
+            measured.check_resize(preprocessing)
     counted = ComparedModel(str(model), fresh, inspect_graph(graph), preprocessing=preprocessing)
     return _Contestant(model, counted, image, graph if fresh else None)
 
@@ -224,24 +217,20 @@ def _quantized(contestant: _Contestant, folder: Path, options: CompareOptions, p
 
 def _costs(
     entry: _Entry, labelled: Dataset | None, options: CompareOptions, progress: Progress
-) -> Mapping[ArtifactKind, Comparison]:
+) -> Mapping[ArtifactKind, AnyComparison]:
     """What each INT8 file loses, of models that were trained."""
     if labelled is None or options.data is None or entry.contestant.counted.fresh:
         return {}
     (baseline,) = (each for each in entry.written.artifacts if _kind(each) == ArtifactKind("fp32", "onnx"))
-    evaluation = evaluate_artifacts(
-        [baseline.path, *(each.path for each in entry.int8)],
+    costs = int8_costs(
+        baseline.path,
+        [each.path for each in entry.int8],
         options.data,
+        labelled,
         threads=options.threads,
         progress=partial(progress, f"evaluate {entry.contestant.counted.name}"),
     )
-    first, *others = (each for each in evaluation.results if isinstance(each, EvalResult))
-    labels = labelled.labels
-    assert labels is not None  # the role is evaluation; no image was left out, for none may be unreadable
-    return {
-        _kind(artifact): compare(labels, first.predictions, result.predictions, labelled.class_names)
-        for artifact, result in zip(entry.int8, others, strict=True)
-    }
+    return {_kind(artifact): cost for artifact, cost in zip(entry.int8, costs, strict=True)}
 
 
 def _timed(entries: Sequence[_Entry], options: CompareOptions, progress: Progress) -> BenchReport | None:
@@ -262,7 +251,7 @@ def _runs(path: Path, runtimes: Sequence[str]) -> bool:
 
 def _report(
     entries: Sequence[_Entry],
-    costs: Sequence[Mapping[ArtifactKind, Comparison]],
+    costs: Sequence[Mapping[ArtifactKind, AnyComparison]],
     timed: BenchReport | None,
     labelled: Dataset | None,
 ) -> CompareReport:
@@ -289,7 +278,7 @@ def _by_name(note: str, entries: Sequence[_Entry]) -> str:
 
 
 def _warnings(
-    entries: Sequence[_Entry], costs: Sequence[Mapping[ArtifactKind, Comparison]], options: CompareOptions
+    entries: Sequence[_Entry], costs: Sequence[Mapping[ArtifactKind, AnyComparison]], options: CompareOptions
 ) -> list[str]:
     warnings = []
     for entry, cost in zip(entries, costs, strict=True):

@@ -1,9 +1,11 @@
 """What a comparison of models found."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from edgex.bench import BenchResult, Ratio
 from edgex.comparison import Comparison
+from edgex.gate import AnyComparison
 from edgex.inspection import Inspection
 from edgex.preprocess import Preprocessing
 from edgex.records import ArtifactKind
@@ -15,12 +17,25 @@ class Int8Artifact:
 
     Attributes:
         bytes: its size.
-        cost: beside the float model on labelled images; None where that was not measured.
+        cost: beside the float model, on images with labels or with masks; None where that was not measured.
     """
 
     kind: ArtifactKind
     bytes: int
-    cost: Comparison | None = None
+    cost: AnyComparison | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the cost has a bound; that of mean IoU has none with too few images."""
+        return self.cost is not None and (isinstance(self.cost, Comparison) or self.cost.enough)
+
+    @property
+    def lost(self) -> str:
+        """Points and their bound, like ``+0.40, at most 1.20``; empty where that was not measured."""
+        if self.cost is None:
+            return ""
+        drop = self.cost.drop
+        return f"{drop.points:+.2f}, " + (f"at most {drop.high:.2f}" if self.bounded else "unproven")
 
 
 @dataclass(frozen=True)
@@ -77,7 +92,7 @@ class CompareReport:
 
     Attributes:
         ratios: of each pair of models, where both were timed in a kind of file and a runtime.
-        images: labelled ones that INT8's cost was measured on; 0 where it was not.
+        images: with labels or masks, that INT8's cost was measured on; 0 where it was not.
         notes: sentences about what was left out of timing and why.
         warnings: sentences about what is odd but usable.
     """
@@ -87,6 +102,15 @@ class CompareReport:
     images: int = 0
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def measure(self) -> Literal["top-1", "mean IoU"] | None:
+        """What INT8's cost is in points of; None where it was not measured."""
+        costs = (each.cost for model in self.models for each in model.int8 if each.cost is not None)
+        first = next(costs, None)
+        if first is None:
+            return None
+        return "top-1" if isinstance(first, Comparison) else "mean IoU"
 
     @property
     def lanes(self) -> tuple[str, ...]:

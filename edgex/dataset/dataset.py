@@ -197,13 +197,17 @@ class Dataset:
         """
         if not self.segmented:
             raise DataError(f"{self.source.path} has no masks.", fix=MASKS_WANTED)
-        if preprocessing.resize != "stretch":
+        self.check_resize(preprocessing)
+        for indices, images, masks in self._loaded(preprocessing, size, batch, workers, start):
+            yield MaskedBatch(indices, images, np.stack(masks))
+
+    def check_resize(self, preprocessing: Preprocessing) -> None:
+        """UsageError if there are masks and images are not stretched, so that masks would not fit them."""
+        if self.segmented and preprocessing.resize != "stretch":
             raise UsageError(
                 f"Images are resized by {preprocessing.resize!r}, and masks are stretched, so they would not fit.",
                 fix="Quantize, or evaluate, with --resize stretch.",
             )
-        for indices, images, masks in self._loaded(preprocessing, size, batch, workers, start):
-            yield MaskedBatch(indices, images, np.stack(masks))
 
     def _loaded(
         self, preprocessing: Preprocessing, size: Pair | None, batch: int, workers: int, start: int

@@ -5,8 +5,8 @@ spreading one image over all of them.
 """
 
 from edgex.evaluate.classes import EvalResult, agreement, evaluate
-from edgex.evaluate.crews import Crews, MappedImage, ScoredBatch
-from edgex.evaluate.maps import MapResult, evaluate_maps, map_names
+from edgex.evaluate.crews import Crews, MappedImage, ScoredBatch, check_output
+from edgex.evaluate.maps import MapResult, compare_maps, evaluate_maps, map_names
 from edgex.evaluate.scores import are_probabilities, best_classes
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "agreement",
     "are_probabilities",
     "best_classes",
+    "check_output",
+    "compare_maps",
     "evaluate",
     "evaluate_maps",
     "map_names",

@@ -123,7 +123,7 @@ class Crews:
             raise DataError(f"{dataset.source.path} has no labels.", fix=CLASS_FOLDERS)
         for path, runner in zip(self.paths, self._first, strict=True):
             _check_images(path, runner, preprocessing)
-            _check_classes(path, runner, dataset)
+            _check_classes(path, runner.output_shape, dataset)
 
         def score(crew: list[Runner], batch: Batch) -> tuple[Indices, list[Array]]:
             indices, images = batch
@@ -180,7 +180,7 @@ class Crews:
         """Height, width and classes of the maps that all files make. Raises what :meth:`maps` says of files."""
         for path, runner in zip(self.paths, self._first, strict=True):
             _check_images(path, runner, preprocessing)
-            _check_map(path, runner, dataset)
+            _check_map(path, runner.output_shape, dataset)
             if runner.output_shape != self._first[0].output_shape:
                 raise UsageError(
                     f"{path} makes maps of shape {runner.output_shape}, and {self.paths[0]} "
@@ -218,6 +218,23 @@ class Crews:
         self._stack.close()
 
 
+def check_output(path: Path, shape: Sequence[int], dataset: Dataset) -> None:
+    """Refuse a model that does not say what the labels or masks of a dataset say.
+
+    Args:
+        path: of its file.
+        shape: of its output, without the axis of images: (classes,), or (height, width, classes).
+        dataset: with labels or masks.
+
+    Raises:
+        UsageError: it is a classifier and there are masks, or the other way round, or it knows another number of
+            classes than there are.
+        ModelError: it scores neither images nor pixels.
+    """
+    check = _check_map if dataset.segmented else _check_classes
+    check(path, tuple(shape), dataset)
+
+
 def _check_images(path: Path, runner: Runner, preprocessing: Preprocessing) -> None:
     images = (*preprocessing.size, preprocessing.channels)
     if runner.input_shape != images:
@@ -227,19 +244,19 @@ def _check_images(path: Path, runner: Runner, preprocessing: Preprocessing) -> N
         )
 
 
-def _check_classes(path: Path, runner: Runner, dataset: Dataset) -> None:
-    if len(runner.output_shape) == MAP_RANK:
+def _check_classes(path: Path, shape: tuple[int, ...], dataset: Dataset) -> None:
+    if len(shape) == MAP_RANK:
         raise UsageError(
-            f"{path} is no classifier: its output has the shape {runner.output_shape}, a score for each class of each "
+            f"{path} is no classifier: its output has the shape {shape}, a score for each class of each "
             f"pixel, and {dataset.source.path} has one label for each image.",
             fix="Give images with masks: images/a.jpg, masks/a.png.",
         )
-    if len(runner.output_shape) != 1:
+    if len(shape) != 1:
         raise ModelError(
-            f"{path} is no classifier: its output has the shape {runner.output_shape}.",
+            f"{path} is no classifier: its output has the shape {shape}.",
             fix="Give a model with one score for each class.",
         )
-    (classes,) = runner.output_shape
+    (classes,) = shape
     if classes != len(dataset.class_names):
         raise UsageError(
             f"{path} knows {classes} classes, and {dataset.source.path} has labels for {len(dataset.class_names)}.",
@@ -248,19 +265,19 @@ def _check_classes(path: Path, runner: Runner, dataset: Dataset) -> None:
         )
 
 
-def _check_map(path: Path, runner: Runner, dataset: Dataset) -> None:
-    if len(runner.output_shape) == 1:
+def _check_map(path: Path, shape: tuple[int, ...], dataset: Dataset) -> None:
+    if len(shape) == 1:
         raise UsageError(
-            f"{path} is a classifier of {runner.output_shape[0]} classes, and {dataset.source.path} has masks, which "
+            f"{path} is a classifier of {shape[0]} classes, and {dataset.source.path} has masks, which "
             "label each pixel.",
             fix=CLASS_FOLDERS,
         )
-    if len(runner.output_shape) != MAP_RANK or not 1 < runner.output_shape[2] <= MOST_CLASSES:
+    if len(shape) != MAP_RANK or not 1 < shape[2] <= MOST_CLASSES:
         raise ModelError(
-            f"{path} gives {runner.output_shape}, which is no score for each class of each pixel.",
+            f"{path} gives {shape}, which is no score for each class of each pixel.",
             fix=f"Give a model whose output is (height, width, classes), with 2 to {MOST_CLASSES} classes.",
         )
-    classes, named = runner.output_shape[2], len(dataset.class_names)
+    classes, named = shape[2], len(dataset.class_names)
     if classes < named or (classes > named and not dataset.counted):
         raise UsageError(
             f"{path} knows {classes} classes, and {dataset.source.path} has masks of {named}.",

@@ -11,7 +11,7 @@ from edgex.errors import DataError
 from edgex.evaluate.classes import Output
 from edgex.evaluate.crews import Crews
 from edgex.preprocess import Preprocessing
-from edgex.segmentation import ClassPixels, Confusions, Measures, confusion_cells
+from edgex.segmentation import Agreement, ClassPixels, Confusions, MapComparison, Measures, confusion_cells
 from edgex.segmentation.counts import Column
 
 
@@ -27,7 +27,7 @@ class MapResult:
         enough: whether so many images show anything that the intervals hold; else they are 0 to 1.
         classes: names and IoU, by class index; None of a class that is neither there nor said to be.
         output: ``softmax`` if the scores of all pixels are probabilities, else ``logits``.
-        agreeing: share of all pixels for which it says what the float file says; None of that itself, or without one.
+        agreement: of all pixels with what the float file says; None of that itself, or without one.
         confusions: pixels of each image.
     """
 
@@ -41,8 +41,13 @@ class MapResult:
     enough: bool
     classes: tuple[tuple[str, float | None], ...]
     output: Output
-    agreeing: float | None
+    agreement: Agreement | None = field(repr=False, compare=False)
     confusions: Confusions = field(repr=False, compare=False)
+
+    @property
+    def agreeing(self) -> float | None:
+        """Share of all pixels for which it says what the float file says, void ones too."""
+        return None if self.agreement is None else self.agreement.share
 
 
 def evaluate_maps(
@@ -69,20 +74,35 @@ def evaluate_maps(
     """
     reference = next((number for number, path in enumerate(paths) if ".fp32." in path.name), None)
     with Crews(paths, runtime=runtime, python=python, threads=threads, external_data=external_data) as crews:
-        _, _, classes = crews.map_shape(dataset, preprocessing)
-        tallies = [_Tally(path, name, classes) for path, name in zip(crews.paths, crews.runtimes, strict=True)]
+        height, width, classes = crews.map_shape(dataset, preprocessing)
+        tallies = [
+            _Tally(path, name, classes, height * width) for path, name in zip(crews.paths, crews.runtimes, strict=True)
+        ]
         for image in crews.maps(dataset, preprocessing):
             float_map = None if reference is None else image.maps[reference]
             for number, (tally, said, softmax) in enumerate(zip(tallies, image.maps, image.softmax, strict=True)):
                 tally.softmax &= softmax
                 tally.counts.append(confusion_cells(image.truth, said, classes))
                 if float_map is not None and number != reference:
-                    tally.equal += int(np.count_nonzero(said == float_map))
-                    tally.pixels += said.size
+                    tally.equal.append(int(np.count_nonzero(said == float_map)))
             if progress is not None:
                 progress(image.place + 1, len(dataset))
     names = map_names(dataset, classes)
     return [tally.result(names) for tally in tallies]
+
+
+def compare_maps(baseline: MapResult, other: MapResult) -> MapComparison:
+    """What became of the maps of a float file, evaluated together with another.
+
+    Raises:
+        ValueError: the images are not the same, or the other was not evaluated beside a float file.
+    """
+    agreement = other.agreement
+    if agreement is None or baseline.images != other.images:
+        raise ValueError(f"{other.path} was not evaluated beside {baseline.path}")
+    names = tuple(name for name, _ in baseline.classes)
+    discordant = int(np.count_nonzero(agreement.equal < agreement.size))
+    return MapComparison(names, counted(baseline.confusions), counted(other.confusions), discordant, agreement)
 
 
 def map_names(dataset: Dataset, classes: int) -> tuple[str, ...]:
@@ -111,9 +131,9 @@ class _Tally:
     path: Path
     runtime: str
     classes: int
+    size: int
     softmax: bool = True
-    equal: int = 0
-    pixels: int = 0
+    equal: list[int] = field(default_factory=list)
     counts: list[tuple[Column, Column]] = field(default_factory=list)
 
     def result(self, names: Sequence[str]) -> MapResult:
@@ -130,6 +150,6 @@ class _Tally:
             enough=found.miou.enough,
             classes=tuple(zip(names, found.class_iou, strict=True)),
             output="softmax" if self.softmax else "logits",
-            agreeing=self.equal / self.pixels if self.pixels else None,
+            agreement=Agreement(np.array(self.equal, np.int64), self.size) if self.equal else None,
             confusions=confusions,
         )

@@ -10,6 +10,6 @@ that of pixel accuracy.
 
 from edgex.gate.chance import chance_doubt
 from edgex.gate.judging import gate, judge
-from edgex.gate.records import Check, GateResult, Judgement, Limits, Verdict
+from edgex.gate.records import AnyComparison, Check, GateResult, Judgement, Limits, Verdict
 
-__all__ = ["Check", "GateResult", "Judgement", "Limits", "Verdict", "chance_doubt", "gate", "judge"]
+__all__ = ["AnyComparison", "Check", "GateResult", "Judgement", "Limits", "Verdict", "chance_doubt", "gate", "judge"]

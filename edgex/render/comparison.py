@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgex.console import out
+from edgex.render.evaluations import unbounded
 from edgex.render.plot import bars
 from edgex.render.tables import MOST_PAIRS, new_table
 from edgex.render.text import milliseconds, prefixed, size
 
 if TYPE_CHECKING:
     from edgex.compare import ComparedModel, CompareReport, Int8Artifact, ModelLatency, ModelRatio
+    from edgex.gate import AnyComparison
 
 
 def compare_document(report: "CompareReport") -> dict[str, Any]:
     return {
         "results": [_model_document(model) for model in report.models],
         "ratios": [_ratio_document(report, ratio) for ratio in report.ratios],
+        "measure": report.measure,
         "images": report.images,
         "notes": list(report.notes),
         "warnings": list(report.warnings),
@@ -39,11 +42,22 @@ def _model_document(model: "ComparedModel") -> dict[str, Any]:
 def _int8_document(artifact: "Int8Artifact") -> dict[str, Any]:
     document: dict[str, Any] = {**artifact.kind._asdict(), "bytes": artifact.bytes, "cost": None}
     if artifact.cost is not None:
-        cost = artifact.cost
+        document["cost"] = _cost_document(artifact.cost)
+    return document
+
+
+def _cost_document(cost: "AnyComparison") -> dict[str, Any]:
+    """Figures of both files as fractions, and the drop in points."""
+    from edgex.comparison import Comparison
+    from edgex.segmentation import Measures
+
+    drop = cost.drop.model_dump()
+    if isinstance(cost, Comparison):
         hits = {"float": cost.baseline_hits, "int8": cost.baseline_hits - cost.lost + cost.gained}
         top1 = {f"{name}_top1": count / cost.images for name, count in hits.items()}
-        document["cost"] = {**top1, "drop": cost.drop.model_dump(), "agreement": cost.agreement}
-    return document
+        return {**top1, "drop": drop, "agreement": cost.agreement}
+    mious = {"float_miou": cost.of_baseline.miou.value, "int8_miou": Measures(cost.other).miou.value}
+    return {**mious, "drop": drop, "agreement": None if cost.agreement is None else cost.agreement.share}
 
 
 def _latency_document(latency: "ModelLatency") -> dict[str, Any]:
@@ -94,7 +108,10 @@ def _show_counts(report: "CompareReport") -> None:
     out().print(table)
     out().print("MACs are multiply-accumulates an image; if regular: with no convolution separated into two.")
     if report.images:
-        out().print(f"Lost by INT8: points of top-1 on {report.images:,} images; at most so many with 95 % confidence.")
+        measure = f"points of {report.measure} on {report.images:,} images"
+        out().print(f"Lost by INT8: {measure}; at most so many with 95 % confidence.")
+        if not all(each.bounded for model in report.models for each in model.int8 if each.cost is not None):
+            out().print(unbounded(f"{report.measure}"))
         out().print(_preprocessing(report))
     if any(model.fresh for model in report.models):
         out().print("Untrained: weights of the zoo are fresh; counts, sizes and latencies do not depend on them.")
@@ -115,8 +132,7 @@ def _preprocessing(report: "CompareReport") -> str:
 def _cost(model: "ComparedModel") -> str:
     if model.fresh:
         return "untrained"
-    costs = [(artifact.kind, artifact.cost.drop) for artifact in model.int8 if artifact.cost is not None]
-    return "\n".join(f"{drop.points:+.2f}, at most {drop.high:.2f}" for _, drop in costs) or "not measured"
+    return "\n".join(artifact.lost for artifact in model.int8 if artifact.cost is not None) or "not measured"
 
 
 def _show_latencies(report: "CompareReport") -> None:

@@ -36,7 +36,7 @@ def test_real_architectures(folder: Path) -> None:
 def test_as_json(folder: Path) -> None:
     outcome = edgex("compare", "demo", "demo", *FAST, "--chart", "chart.svg", "--json", cwd=folder)
     document = outcome.document
-    assert document.keys() == {"schema", "results", "ratios", "images", "notes", "warnings"}
+    assert document.keys() == {"schema", "results", "ratios", "measure", "images", "notes", "warnings"}
     for result in document["results"]:
         assert [artifact.keys() for artifact in result["int8"]] == [{"precision", "format", "bytes", "cost"}] * 2
         (latency,) = result["latencies"]
