@@ -155,6 +155,11 @@ def _shipped_targets() -> Path:
     return targets_dir()
 
 
+def not_its_latency(name: str) -> list[str]:
+    """A sentence about latencies measured here, where the hardware of the target of a name is not this machine."""
+    return [] if name == "cpu" else [f"Latency is this machine's, not that of the target {name}."]
+
+
 def _file(name_or_path: str, folder: Path) -> Path:
     if name_or_path.endswith(".toml"):
         return Path(name_or_path)

@@ -32,7 +32,7 @@ from edgex.pipeline import (
 from edgex.preprocess import Resize, Scale
 from edgex.records import Artifact, ArtifactKind
 from edgex.runtime import RUNTIMES
-from edgex.target import TargetProfile, load_target
+from edgex.target import TargetProfile, load_target, not_its_latency
 from edgex.write.keras import keras_file
 
 CHANNELS = (1, 3)
@@ -286,8 +286,8 @@ def _warnings(
         # The float model is the same beside each of its files
         said += [chance_doubt(each, "The float model") for each in [*cost.values()][:1]]
         warnings += [f"{entry.contestant.counted.name}: {sentence}" for sentence in said if sentence]
-    if options.latency and options.target is not None and options.target.name != "cpu":
-        warnings.append(f"Latency is this machine's, not that of the target {options.target.name}.")
+    if options.latency and options.target is not None:
+        warnings += not_its_latency(options.target.name)
     return warnings
 
 

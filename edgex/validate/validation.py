@@ -37,6 +37,7 @@ from edgex.runtime import describe_python, physical_cores
 from edgex.runtime.memory import peak_memory
 from edgex.segmentation.predictions import MapPredictions, load_map_predictions
 from edgex.sensitivity import SENSITIVITY_NAME, read_sensitivity
+from edgex.target import not_its_latency
 from edgex.validate.assemble import Measurements, Subject, assemble
 from edgex.validate.assemble_maps import assemble_maps
 from edgex.validate.collect import collect
@@ -325,8 +326,7 @@ def _warnings(
         warnings += timed.notes
         if timed.noisy:
             warnings.append("The machine was noisy: the baseline differed from itself. No speed-up is claimed.")
-        if manifest.target["name"] != "cpu":
-            warnings.append(f"Latency is this machine's, not that of the target {manifest.target['name']}.")
+        warnings += not_its_latency(manifest.target["name"])
     return warnings
 
 
