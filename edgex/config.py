@@ -10,7 +10,7 @@ from edgex.config_file import ConfigFile
 from edgex.preprocess import LARGEST_SIDE
 from edgex.strict_toml import StrictModel, validated
 
-PATH_KEYS = {"model": "demo", "calib": "digits", "data": "digits", "train": "digits", "output": ""}
+PATH_KEYS = {"model": "demo", "baseline": "", "calib": "digits", "data": "digits", "train": "digits", "output": ""}
 """Keys whose value is a path, and the word that may stand there instead for what ships with edgex."""
 
 Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
@@ -46,6 +46,8 @@ class Config(StrictModel):
     importance: str | None = None
     prune_steps: Count | None = None
     prune_epochs: Count | None = None
+    force: bool | None = None
+    baseline: str | None = None
     mode: Literal["ptq", "qat"] | None = None
     train: str | None = None
     epochs: Count | None = None

@@ -50,6 +50,8 @@ calib = "calib"        # images for calibration: a folder, a .zip, an .npz; "dig
 #: importance = "taylor" # of channels: "taylor", "batch-norm" or "norm"
 #: prune_steps = 2       # in which channels go
 #: prune_epochs = 2      # of fine-tuning, after the last of them
+#: force = true          # though the target gains nothing by it
+#: baseline = "before.keras" # if the model was pruned already: what from; the fp32 files are of it
 
 # Training for INT8 (train extra)
 #: mode = "qat"          # "ptq" only calibrates

@@ -48,6 +48,16 @@ class Settings:
 
         return model_file(Path(self.need("model", given)))
 
+    def baseline(self, given: Path | None, model: Path | None) -> Path | None:
+        """The model that another was made from, if it was: of ``edgex.toml`` only for the model that this names.
+
+        Args:
+            given: on the command line.
+            model: that the command line names in its place.
+        """
+        said = given if given is not None or model is not None else self.get("baseline", None)
+        return None if said is None else Path(said)
+
     def output(self, given: Path | None, model: Path, target: "TargetProfile") -> Path:
         """The directory to write, with ``{model}`` and ``{target}`` filled in."""
         pattern = str(self.get("output", given) or "{model}-{target}")
@@ -84,7 +94,7 @@ class Settings:
         latency: float | None = None,
         importance: str | None = None,
         steps: int | None = None,
-        force: bool = False,
+        force: bool | None = None,
         epochs: int | None = None,
         learning_rate: float | None = None,
         **training: Any,
@@ -114,14 +124,17 @@ class Settings:
             train["learning_rate"] = learning_rate
         # One takes the place of the other, and the command line that of the file, which speaks of its own method
         wanted = {"sparsity": sparsity, "latency": latency}
-        if sparsity is None and latency is None and self.get("prune", None) in (None, chosen):
+        of_file = self.get("prune", None) in (None, chosen)
+        if force is None and of_file:
+            force = self.get("force", None)
+        if sparsity is None and latency is None and of_file:
             wanted = {"sparsity": self.get("sparsity", None), "latency": self.get("prune_latency", None)}
         settings = {"importance": self.get("importance", importance), "steps": self.get("prune_steps", steps), **wanted}
         said = {key: value for key, value in settings.items() if value is not None}
         if "importance" in said:
             _expect_one_of("importance", said["importance"], _few(PruneOptions, "importance"))
         epochs = self.get("prune_epochs", epochs) or PRUNE_EPOCHS
-        return PruneOptions(chosen, force=force, train=TrainOptions(epochs=epochs, **train), **said)
+        return PruneOptions(chosen, force=bool(force), train=TrainOptions(epochs=epochs, **train), **said)
 
     def train_model_options(self, *, architecture: Mapping[str, Any], **given: Any) -> "TrainModelOptions":
         """Options of training from labels, checked likewise.

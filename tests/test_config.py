@@ -59,17 +59,27 @@ def test_the_nearest_file_above_is_read_up_to_the_repository(project: Path) -> N
 
 def test_paths_are_relative_to_the_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "edgex.toml").write_text(
-        'model = "models/a.keras"\noutput = "./out"\ndata = "/data/val.zip"\n'
+        'model = "models/a.keras"\nbaseline = "models/b.keras"\noutput = "./out"\ndata = "/data/val.zip"\n'
         'target = "mine.toml"\ncalib = "digits.zip"\n'
     )
     here = load_config(project)
     assert here == Config(
-        model="models/a.keras", output="out", data="/data/val.zip", target="mine.toml", calib="digits.zip"
+        model="models/a.keras",
+        baseline="models/b.keras",
+        output="out",
+        data="/data/val.zip",
+        target="mine.toml",
+        calib="digits.zip",
     )
     (project / "sub").mkdir()
     monkeypatch.chdir(project / "sub")
     assert load_config(Path()) == Config(
-        model="../models/a.keras", output="../out", data="/data/val.zip", target="../mine.toml", calib="../digits.zip"
+        model="../models/a.keras",
+        baseline="../models/b.keras",
+        output="../out",
+        data="/data/val.zip",
+        target="../mine.toml",
+        calib="../digits.zip",
     )
 
 

@@ -264,6 +264,7 @@ def keys_of_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tu
     with zipfile.ZipFile(folder / "other.keras", "a") as archive:
         archive.comment = b"!"
     yield "content of the model", recipe_in(folder, model=folder / "other.keras").quantize_key()
+    yield "baseline", recipe_in(folder, baseline=folder / "other.keras").quantize_key()
     yield "target", recipe_in(folder, target=load_target("cpu", arch="arm")).quantize_key()
     yield "options", recipe_in(folder, quantize=replace(FEW, io="int8")).quantize_key()
     training = recipe_in(folder, train="digits", quantize=replace(FEW, qat=TrainOptions()))

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from edgex import console
+from edgex.cli import announce
 from edgex.cli.app import command
 from edgex.cli.options import (
     Arch,
@@ -136,7 +137,7 @@ def quantize(
     importance: Importance = None,
     prune_steps: Annotated[int | None, typer.Option(min=1, help="In which channels go; 2 if not said.")] = None,
     prune_epochs: Annotated[int | None, typer.Option(min=1, help="Of fine-tuning after it; 2 if not said.")] = None,
-    force: Force = False,
+    force: Force = None,
     baseline: Baseline = None,
     mode: Mode = None,
     train: Train = None,
@@ -150,7 +151,8 @@ def quantize(
 ) -> None:
     """Quantize a model to INT8 for a target, and write its artifacts; with --mode qat, train it for that first."""
     from edgex import pipeline
-    from edgex.render import documents, tables
+    from edgex.render import documents
+    from edgex.render import written as shown
 
     settings = Settings()
     options = settings.quantize_options(
@@ -197,17 +199,18 @@ def quantize(
         settings.need("target", target), settings.get("arch", arch), settings.get("jetpack", jetpack)
     )
     images = settings.need("calib", calib)
-    with console.progress() as progress:
+    original = settings.baseline(baseline, model)
+    with announce.pruning(options.prune, "--prune {}"), console.progress() as progress:
         directory = settings.output(output, path, profile)
         written = pipeline.quantize(
-            path, profile, images, directory, options, progress, train=training_images, baseline=baseline
+            path, profile, images, directory, options, progress, train=training_images, baseline=original
         )
     for warning in written.warnings:
         console.say_warning(warning)
     if json:
-        documents.print_json("quantize", **documents.written_document(written))
+        documents.print_json("quantize", **shown.written_document(written))
     else:
-        tables.show_written(written)
+        shown.show_written(written)
 
 
 @command
@@ -220,11 +223,13 @@ def export(
     preprocess: Preprocess = None,
     resize: Resize = None,
     input_size: InputSize = None,
+    baseline: Baseline = None,
     json: Json = False,
 ) -> None:
     """Write the float artifacts of a target, without quantizing."""
     from edgex import pipeline
-    from edgex.render import documents, tables
+    from edgex.render import documents
+    from edgex.render import written as shown
 
     settings = Settings()
     options = settings.quantize_options(preprocess=preprocess, resize=resize, input_size=input_size)
@@ -232,15 +237,16 @@ def export(
     profile = chosen_target(
         settings.need("target", target), settings.get("arch", arch), settings.get("jetpack", jetpack)
     )
+    original = settings.baseline(baseline, model)
     with console.progress() as progress:
         directory = settings.output(output, path, profile)
-        written = pipeline.export(path, profile, directory, options, progress)
+        written = pipeline.export(path, profile, directory, options, progress, baseline=original)
     for warning in written.warnings:
         console.say_warning(warning)
     if json:
-        documents.print_json("export", **documents.written_document(written))
+        documents.print_json("export", **shown.written_document(written))
     else:
-        tables.show_written(written)
+        shown.show_written(written)
 
 
 @command
@@ -266,7 +272,7 @@ def reproduce(
         target=chosen_target(target or name, variants.get("arch"), variants.get("jetpack")),
         calib=settings.need("calib", calib) if manifest.data else None,
         train=settings.need("train", train) if manifest.training else None,
-        baseline=baseline,
+        baseline=settings.baseline(baseline, model) if manifest.baseline is not None else baseline,
     )
     with console.progress() as progress:
         found = pipeline.reproduce(directory, inputs, progress)

@@ -57,7 +57,7 @@ Importance = Annotated[
 Baseline = Annotated[
     Path | None, typer.Option(help="The model that MODEL was made from, for the fp32 files.", show_default=False)
 ]
-Force = Annotated[bool, typer.Option("--force", help="Prune though the target gains nothing by it.")]
+Force = Annotated[bool | None, typer.Option(help="Prune though the target gains nothing by it.")]
 KeepFloat = Annotated[str | None, typer.Option(help="Regular expression: these layers stay in float.")]
 Data = Annotated[str | None, typer.Option(help="Labelled images: a folder, .zip, .npz or .csv, or digits.")]
 Labels = Annotated[Path | None, typer.Option(help="CSV with the columns path,label for a flat folder.")]

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from edgex import console
+from edgex.cli import announce
 from edgex.cli.app import command
 from edgex.cli.options import (
     Arch,
@@ -47,7 +48,7 @@ def prune(
     jetpack: Jetpack = None,
     importance: Importance = None,
     steps: Annotated[int | None, typer.Option(min=1, help="In which channels go; 2 if not said.")] = None,
-    force: Force = False,
+    force: Force = None,
     epochs: Epochs = None,
     batch: BatchSize = None,
     learning_rate: LearningRate = None,
@@ -62,7 +63,6 @@ def prune(
 ) -> None:
     """Take out of a model what matters least, fine-tune the rest, and write it as a .keras file (train extra)."""
     from edgex import pipeline
-    from edgex.prune.methods import WHAT_IT_BUYS
     from edgex.render import documents
     from edgex.render import pruning as shown
 
@@ -84,14 +84,11 @@ def prune(
     options = settings.quantize_options(
         preprocess=preprocess, resize=resize, input_size=input_size, max_bad=max_bad, threads=threads, prune=pruning
     )
-    assert options.prune is not None
     path = settings.model(model)
     name = settings.get("target", target)
     profile = name and chosen_target(name, settings.get("arch", arch), settings.get("jetpack", jetpack))
     images = settings.need("train", train)
-    if not console.SETTINGS.quiet:
-        console.err().print(f"Pruning by {options.prune.method} {WHAT_IT_BUYS[options.prune.method]}")
-    with console.progress() as progress:
+    with announce.pruning(options.prune, "--method {}"), console.progress() as progress:
         report = pipeline.prune(path, images, output or Path("pruned.keras"), options, progress, target=profile)
     for warning in report.warnings:
         console.say_warning(warning)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgex import console
+from edgex.cli import announce
 from edgex.cli.app import command
 from edgex.cli.gate import annotate
 from edgex.cli.limits import chosen_limits
@@ -34,7 +35,8 @@ def run(
     from edgex.run import run as run_recipe
 
     recipe = configured_recipe()
-    with console.progress() as progress:
+    said = announce.pruning(recipe.quantize.prune, 'prune = "{}"', "force = true, in edgex.toml")
+    with said, console.progress() as progress:
         report = run_recipe(recipe, progress, fresh=fresh)
     for warning in report.warnings:
         console.say_warning(warning)
@@ -82,6 +84,7 @@ def configured_recipe() -> "Recipe":
         data=settings.need("data", None),
         output=settings.output(None, model, target),
         train=settings.training_images(options, None),
+        baseline=settings.baseline(None, None),
         quantize=options,
         validate=ValidateOptions(
             limits=chosen_limits(settings), **{key: value for key, value in said.items() if value is not None}

@@ -13,7 +13,9 @@ from edgex.lint import lint_file
 from edgex.lint.onnx_file import read_onnx_file
 from edgex.lint.sparsity import dense_kernels
 from edgex.manifest import artifact_record
+from edgex.pipeline.stages import Stage
 from edgex.plan import QuantizationPlan
+from edgex.prune.gain import Gain
 from edgex.prune.record import PruningRecord
 from edgex.quantize.climb import Rung
 from edgex.records import Artifact, ArtifactKind
@@ -42,6 +44,8 @@ class WrittenDirectory:
         history: how training went; None without any.
         pruning: how the model was pruned; None where it was not.
         deflated: bytes of each artifact when it is compressed, where there are zeros to compress.
+        gain: what pruning bought; None where nothing was pruned, or that was not to be measured.
+        stages: pruning and training, where there was any.
     """
 
     directory: Path
@@ -51,6 +55,8 @@ class WrittenDirectory:
     history: History | None = None
     pruning: PruningRecord | None = None
     deflated: tuple[int, ...] = ()
+    gain: Gain | None = None
+    stages: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True)

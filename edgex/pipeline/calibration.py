@@ -111,18 +111,7 @@ def calibrate(
     """Quantize after training; arguments and errors as :func:`edgex.pipeline.quantize`."""
     dataset = calibration_images(calib, options)
     images = _Images(dataset, model.preprocessing)
-    ptq = PtqOptions(
-        scheme=target.activations,
-        method="average" if options.method == "auto" else options.method,
-        equalize=options.equalize,
-        cross_layer=options.cross_layer,
-        weight_bits=options.weight_bits,
-        rounding=options.rounding,
-        correct_bias=options.correct_bias,
-        keep_float=options.keep_float_pattern,
-        integer_io=options.io == "int8",
-        workers=options.threads or physical_cores(),
-    )
+    ptq = ptq_options(target, options)
     rungs: tuple[Rung, ...] = ()
     if options.method == "auto":
         form = int8_form(target, options.weight_bits)
@@ -138,6 +127,22 @@ def calibrate(
         *_warnings(model.path, calib, plan),
     ]
     return Calibrated(result.graph, plan, dataset, rungs, tuple(warnings))
+
+
+def ptq_options(target: TargetProfile, options: QuantizeOptions) -> PtqOptions:
+    """How to quantize after training; where the method is to climb, how it begins."""
+    return PtqOptions(
+        scheme=target.activations,
+        method="average" if options.method == "auto" else options.method,
+        equalize=options.equalize,
+        cross_layer=options.cross_layer,
+        weight_bits=options.weight_bits,
+        rounding=options.rounding,
+        correct_bias=options.correct_bias,
+        keep_float=options.keep_float_pattern,
+        integer_io=options.io == "int8",
+        workers=options.threads or physical_cores(),
+    )
 
 
 def data_warnings(dataset: Dataset) -> list[str]:

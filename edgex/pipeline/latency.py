@@ -4,9 +4,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-
-import numpy as np
 
 from edgex.bench import BenchOptions, Ratio, bench
 from edgex.dataset import Dataset
@@ -15,7 +14,7 @@ from edgex.graph.ir import Array, Graph
 from edgex.graph.passes import prepare
 from edgex.pipeline.artifacts import ArtifactWriter
 from edgex.pipeline.calibration import ModelFile
-from edgex.quantize.ptq import PtqOptions, quantize_ptq
+from edgex.quantize.ptq import PtqOptions, PtqResult, quantize_ptq
 from edgex.records import ArtifactKind
 from edgex.runtime import installed_runtimes, runtimes_for
 from edgex.target import TargetProfile, load_target
@@ -29,10 +28,11 @@ TRIALS = 6
 SECONDS = 2.0
 """For which each file is timed."""
 
-ORIGINAL = "original"
-
 IMAGES = 8
 """To calibrate with."""
+
+Images = Sequence[tuple[str, Array]]
+"""Each as a batch of one, (1, height, width, channels), with a name."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Stopwatch:
 
     Attributes:
         original: prepared.
-        images: (n, height, width, channels), few: ranges do not change latencies.
+        images: by name, few: ranges do not change latencies.
         target: whose INT8 artifacts are timed.
         folder: to write them into.
         threads: of the runtimes.
     """
 
     original: Graph
-    images: Array
+    images: Images
     target: TargetProfile
     folder: Path
     threads: int
@@ -59,20 +59,30 @@ class Stopwatch:
 
     def ratio(self, pruned: Graph, kind: ArtifactKind) -> Ratio:
         """Of a network in pruning form, in the usual runtime of the kind."""
-        original = self.folder / f"{ORIGINAL}.{kind}"
-        if not original.exists():
-            self._write(ORIGINAL, self.original, kind)
-        file = self._write("pruned", prepare(pruned), kind)
-        usual, *_ = runtimes_for(file, installed_runtimes())
-        (ratio,) = bench(
-            [file, original], BenchOptions(runtimes=(usual,), threads=self.threads, seconds=SECONDS)
-        ).ratios
-        return ratio
+        return next(self.ratios(pruned, [kind]))
 
-    def _write(self, stem: str, graph: Graph, kind: ArtifactKind) -> Path:
+    def ratios(self, pruned: Graph, kinds: Sequence[ArtifactKind]) -> Iterator[Ratio]:
+        """The same of several kinds, for which it is quantized once."""
+        quantized = self._quantized(prepare(pruned))
+        for kind in kinds:
+            original = self.folder / f"original.{kind}"
+            if not original.exists():
+                self._write("original", self._quantized_original, kind)
+            file = self._write("pruned", quantized, kind)
+            usual, *_ = runtimes_for(file, installed_runtimes())
+            options = BenchOptions(runtimes=(usual,), threads=self.threads, seconds=SECONDS)
+            (ratio,) = bench([file, original], options).ratios
+            yield ratio
+
+    @cached_property
+    def _quantized_original(self) -> PtqResult:
+        return self._quantized(self.original)
+
+    def _quantized(self, graph: Graph) -> PtqResult:
+        return quantize_ptq(graph, self.images, PtqOptions(self.target.activations, "minmax", workers=self.threads))
+
+    def _write(self, stem: str, quantized: PtqResult, kind: ArtifactKind) -> Path:
         writer = ArtifactWriter(self.folder, stem, self.target)
-        named = [(str(number), image[None]) for number, image in enumerate(self.images)]
-        quantized = quantize_ptq(graph, named, PtqOptions(self.target.activations, "minmax", workers=self.threads))
         return writer.int8(kind, quantized.graph, quantized.plan, integer_io=False).path
 
 
@@ -84,11 +94,16 @@ def int8_kinds(target: TargetProfile) -> Sequence[ArtifactKind]:
 @contextmanager
 def stopwatch(source: ModelFile, dataset: Dataset, target: TargetProfile | None, threads: int) -> Iterator[Stopwatch]:
     """One that times what is pruned of a model; ``dataset`` has the images."""
-    few = dataset.sample(IMAGES)
-    images = np.concatenate([image for _, image in few.batches(source.preprocessing)])
     with tempfile.TemporaryDirectory() as folder:
         # What a device makes of it, this machine cannot tell: it times what a processor runs
+        images = few_images(source, dataset)
         yield Stopwatch(source.graph, images, target or load_target("cpu"), Path(folder), threads)
+
+
+def few_images(source: ModelFile, dataset: Dataset) -> Images:
+    """Enough of a dataset for ranges of which nothing but a latency or a size follows."""
+    batches = dataset.sample(IMAGES).batches(source.preprocessing)
+    return [(str(number), image) for number, (_, image) in enumerate(batches)]
 
 
 def sparsity_for(

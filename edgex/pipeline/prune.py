@@ -1,26 +1,23 @@
 """``prune``: a model in, a pruned ``.keras`` file out."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgex.bench import Ratio
-from edgex.dataset import Dataset
 from edgex.json_record import to_document
 from edgex.manifest import artifact_record
 from edgex.output import locked, replace_files
 from edgex.pipeline.artifacts import deflated_bytes
-from edgex.pipeline.calibration import ModelFile, data_warnings, read_model_file
-from edgex.pipeline.latency import stopwatch
+from edgex.pipeline.calibration import data_warnings, read_model_file
+from edgex.pipeline.gain import latency_warnings, time_pruned
 from edgex.pipeline.options import QuantizeOptions
 from edgex.pipeline.origin import refuse_to_replace
 from edgex.pipeline.progress import Progress, silent
-from edgex.pipeline.pruning import Pruned, check_prunable, has_zeros, prune_model
+from edgex.pipeline.pruning import check_prunable, has_zeros, prune_model
 from edgex.pipeline.stages import unfinished
 from edgex.pipeline.training import training_images
+from edgex.prune.gain import CompressedSize, Gain
 from edgex.prune.record import PRUNING_SCHEMA, PruningRecord
 from edgex.records import Artifact, ArtifactKind
-from edgex.runtime import physical_cores
 from edgex.target import TargetProfile
 from edgex.write.keras import keras_file
 
@@ -31,16 +28,13 @@ class PruneReport:
 
     Attributes:
         artifact: the ``.keras`` file.
-        ratios: latency in INT8 over the original's, for each of the target's INT8 artifacts in its usual runtime
-            here; empty where the method takes no work away.
-        deflated: bytes of the file and of the original's when compressed, where there are zeros to compress.
+        gain: what that bought.
         warnings: sentences about what is odd but usable.
     """
 
     artifact: Artifact
     record: PruningRecord
-    ratios: tuple[Ratio, ...]
-    deflated: tuple[int, int] | None
+    gain: Gain
     warnings: tuple[str, ...]
 
 
@@ -75,28 +69,11 @@ def prune(
         dataset = training_images(source, images, options)
         pruned = prune_model(source, dataset, target, options, folder, progress)
         work.write_bytes(keras_file(pruned.graph, to_document(PRUNING_SCHEMA, pruned.record)))
-        ratios = _bought(source, pruned, dataset, target, options, progress)
+        latencies = time_pruned(source, pruned, dataset, target, options, folder, progress)
     artifact = artifact_record(output, ArtifactKind("fp32", "keras"))
-    deflated = (deflated_bytes(output), deflated_bytes(model)) if has_zeros(pruned.record) else None
-    warnings = (*source.notes, *data_warnings(dataset))
-    return PruneReport(artifact, pruned.record, tuple(ratios), deflated, warnings)
-
-
-def _bought(
-    source: ModelFile,
-    pruned: Pruned,
-    dataset: Dataset,
-    target: TargetProfile | None,
-    options: QuantizeOptions,
-    progress: Progress,
-) -> Sequence[Ratio]:
-    """The latency that the pruning bought, where it takes work away."""
-    if pruned.record.method != "channels":
-        return []
-    with stopwatch(source, dataset, target, options.threads or physical_cores()) as watch:
-        ratios = []
-        for done, kind in enumerate(watch.kinds):
-            progress("time", done, len(watch.kinds))
-            ratios.append(watch.ratio(pruned.graph, kind))
-        progress("time", len(ratios), len(ratios))
-        return ratios
+    compressed: tuple[CompressedSize, ...] = ()
+    if has_zeros(pruned.record):
+        compressed = (CompressedSize(kind="keras", before=deflated_bytes(model), after=deflated_bytes(output)),)
+    gain = Gain(latencies=latencies, compressed=compressed)
+    warnings = (*source.notes, *data_warnings(dataset), *latency_warnings(latencies, options.prune, target))
+    return PruneReport(artifact, pruned.record, gain, warnings)

@@ -46,10 +46,12 @@ class Pruned:
 
     Attributes:
         graph: in pruning form: separable convolutions in two, batch norm in place.
+        found: whether an earlier run had done it.
     """
 
     graph: Graph
     record: PruningRecord
+    found: bool = False
 
 
 def prune_model(
@@ -138,7 +140,7 @@ class _Job:
             model=file_record(self.source.path).sha256,
             images=self.dataset.fingerprint,
             preprocessing=self.source.preprocessing.to_json(),
-            options=asdict(self.options),
+            options={key: value for key, value in asdict(self.options).items() if key != "force"},
             multiple=self.multiple,
             timed=None if self.options.latency is None or self.target is None else self.target.model_dump(mode="json"),
             threads=self.threads,
@@ -151,7 +153,7 @@ class _Job:
             record = record_of(file)
             if record is None or record.key != self.key:
                 return None
-            return Pruned(pruning_form(read_model(file)), record)
+            return Pruned(pruning_form(read_model(file)), record, found=True)
         except EdgexError:
             return None
 

@@ -72,7 +72,7 @@ def reproduce(directory: Path, inputs: Inputs, progress: Progress = silent) -> R
     with TemporaryDirectory(prefix="edgex-") as folder:
         output = Path(folder) / "again"
         if not manifest.data:
-            export(inputs.model, inputs.target, output, options, progress)
+            export(inputs.model, inputs.target, output, options, progress, baseline=inputs.baseline)
         else:
             assert inputs.calib is not None
             quantize(
@@ -84,6 +84,7 @@ def reproduce(directory: Path, inputs: Inputs, progress: Progress = silent) -> R
                 progress,
                 train=inputs.train,
                 baseline=inputs.baseline,
+                measure=False,
             )
         again = read_manifest(output)
     return Reproduction(directory, _differences(manifest.contents, again.contents), _changed(manifest, again))

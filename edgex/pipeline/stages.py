@@ -1,15 +1,32 @@
-"""What took long is kept beside an output until that is whole, under a hash of what it was made from."""
+"""How stages went, and what took long: kept beside an output until that is whole, under a hash of its inputs."""
 
 import hashlib
 import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgex.graph.ir import Graph
 from edgex.output import real_path
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How a stage went.
+
+    Attributes:
+        cached: whether it was not run, because what it would make is there already.
+        seconds: that it took, or that it took to see that.
+        warnings: sentences that it said, now or when it was run.
+    """
+
+    name: str
+    cached: bool
+    seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 @contextmanager

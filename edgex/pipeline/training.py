@@ -38,6 +38,11 @@ class Trained:
     result: TrainResult
     record: str
 
+    @property
+    def found(self) -> bool:
+        """Whether an earlier run had done it."""
+        return self.result.resumed == self.result.steps
+
 
 def train_calibrated(
     model: ModelFile,

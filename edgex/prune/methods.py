@@ -1,6 +1,6 @@
 """The ways to prune, what each buys, and on which targets it buys anything."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 from edgex.errors import UsageError
@@ -41,14 +41,42 @@ def sparsity_of(method: Method, asked: float | None) -> float:
     return asked
 
 
+def what_it_buys(method: Method) -> str:
+    """A sentence, to say before the work."""
+    return f"Pruning by {method} {WHAT_IT_BUYS[method]}"
+
+
+class NothingGainedError(UsageError):
+    """A target cannot use what a method does.
+
+    Args:
+        message: as of every error.
+        better: the methods that it can use.
+    """
+
+    def __init__(self, message: str, better: Sequence[Method]) -> None:
+        super().__init__(message)
+        self._better = better
+        self.say_fix("--method {}", "--force")
+
+    def say_fix(self, choose: str, insist: str) -> None:
+        """Word the fix for where the user is.
+
+        Args:
+            choose: what chooses a method there, which stands in the place of the braces.
+            insist: what insists on the method.
+        """
+        instead = " or ".join(choose.format(method) for method in self._better)
+        advice = f"Prune with {instead}, which pays there" if instead else "Do not prune for it"
+        self.fix = f"{advice}, or insist with {insist}."
+
+
 def refuse_what_buys_nothing(method: Method, target: TargetProfile) -> None:
-    """UsageError if the target cannot use what the method does; names one that it can. Size is of use anywhere."""
+    """NothingGainedError if the target cannot use what the method does. Size is of use anywhere."""
     if method == "magnitude" or method in target.sparsity:
         return
     variant = "".join(f" {name} {value}" for name, value in target.options.items())
-    better = [f"--method {other}" for other in get_args(Method) if other in target.sparsity]
-    instead = f"Prune with {' or '.join(better)}, which pays there" if better else "Do not prune for it"
-    raise UsageError(
+    raise NothingGainedError(
         f"On {target.name}{variant} the method {method} buys nothing: it {WHAT_IT_BUYS[method]}",
-        fix=f"{instead}, or insist with --force.",
+        [other for other in get_args(Method) if other in target.sparsity],
     )

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from edgex.lint import Finding
     from edgex.manifest import Problem
     from edgex.measure import Evaluation
-    from edgex.pipeline import Reproduction, WrittenDirectory
-    from edgex.prune.record import PruningRecord
+    from edgex.pipeline import Reproduction
     from edgex.records import Artifact
     from edgex.target import TargetProfile
 
@@ -28,27 +27,8 @@ def print_json(schema: str, **content: Any) -> None:
     print(json.dumps({"schema": f"edgex.{schema}/1", **content}, indent=2, default=str))  # noqa: T201  this is stdout
 
 
-def written_document(written: "WrittenDirectory") -> dict[str, Any]:
-    artifacts = [artifact_document(artifact) for artifact in written.artifacts]
-    for artifact, deflated in zip(artifacts, written.deflated, strict=False):
-        artifact["deflated_bytes"] = deflated
-    document = {"directory": written.directory, "artifacts": artifacts, "warnings": list(written.warnings)}
-    if written.pruning is not None:
-        document["pruning"] = pruning_document(written.pruning)
-    if written.rungs:
-        document["rungs"] = [asdict(rung) for rung in written.rungs]
-    if written.history is not None:
-        document["training"] = {**asdict(written.history), "best_epoch": written.history.best}
-    return document
-
-
 def artifact_document(artifact: "Artifact") -> dict[str, Any]:
     return {key: getattr(artifact, key) for key in ("path", "format", "precision", "bytes", "sha256")}
-
-
-def pruning_document(record: "PruningRecord") -> dict[str, Any]:
-    keys = ("method", "sparsity", "macs", "parameters", "zeros", "measure", "losses", "accuracies", "best_epoch")
-    return {key: getattr(record, key) for key in keys}
 
 
 def eval_document(evaluation: "Evaluation") -> dict[str, Any]:

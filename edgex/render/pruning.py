@@ -3,51 +3,71 @@
 from typing import TYPE_CHECKING, Any
 
 from edgex.console import out
-from edgex.render.documents import artifact_document, pruning_document
+from edgex.prune.methods import what_it_buys
+from edgex.render.documents import artifact_document
 from edgex.render.tables import new_table
 from edgex.render.text import milliseconds, prefixed, pruning_sentence, size
 
 if TYPE_CHECKING:
     from edgex.pipeline import PruneReport
+    from edgex.prune.gain import Gain
+    from edgex.prune.record import PruningRecord
 
 
-def show_pruned(report: "PruneReport") -> None:
-    record = report.record
+def show_gain(record: "PruningRecord | None", gain: "Gain | None") -> None:
+    """As much of it as is known."""
+    if record is not None and gain is not None:
+        _show_before_and_after(record, gain)
+    if record is not None:
+        out().print(pruning_sentence(record))
+        if record.method != "channels":
+            out().print(what_it_buys(record.method))
+
+
+def _show_before_and_after(record: "PruningRecord", gain: "Gain") -> None:
     table = new_table("", "before", "after", "ratio")
     for name, (before, after) in (("MACs an image", record.macs), ("parameters", record.parameters)):
         table.add_row(name, prefixed(before), prefixed(after), f"{after / before:.2f}×")
-    if report.deflated is not None:
-        after, before = report.deflated
-        table.add_row("file, compressed", size(before), size(after), f"{after / before:.2f}×")
-    for ratio in report.ratios:
+    for each in gain.compressed:
+        ratio = f"{each.after / each.before:.2f}×"
+        table.add_row(f"{each.kind}, compressed", size(each.before), size(each.after), ratio)
+    for latency in gain.latencies:
         table.add_row(
-            f"ms in INT8, {ratio.a.path.suffix[1:]} in {ratio.a.runtime}, here",
-            milliseconds(ratio.b.median_ms),
-            milliseconds(ratio.a.median_ms),
-            f"{ratio.ratio:.2f}× ({ratio.interval.low:.2f} – {ratio.interval.high:.2f})",
+            f"ms in INT8, {latency.format} in {latency.runtime}, here",
+            milliseconds(latency.before),
+            milliseconds(latency.after),
+            f"{latency.ratio:.2f}× ({latency.low:.2f} – {latency.high:.2f})",
         )
     out().print(table)
-    out().print(pruning_sentence(record))
-    out().print(f"{report.artifact.path}: quantize it with --baseline {record.source['name']}")
+
+
+def gain_document(record: "PruningRecord | None", gain: "Gain | None") -> dict[str, Any]:
+    """As much of it as is known."""
+    document: dict[str, Any] = {}
+    if record is not None:
+        keys = ("method", "sparsity", "macs", "parameters", "zeros", "measure", "losses", "accuracies", "best_epoch")
+        document["pruning"] = {key: getattr(record, key) for key in keys} | {"buys": what_it_buys(record.method)}
+    if gain is not None:
+        document["ratios"] = [latency.model_dump(exclude={"before", "after"}) for latency in gain.latencies]
+        document["compressed"] = [
+            {"kind": each.kind, "deflated_bytes": each.after, "original_deflated_bytes": each.before}
+            for each in gain.compressed
+        ]
+    return document
+
+
+def show_pruned(report: "PruneReport") -> None:
+    show_gain(report.record, report.gain)
+    out().print(f"{report.artifact.path}: quantize it with --baseline {report.record.source['name']}")
 
 
 def prune_document(report: "PruneReport") -> dict[str, Any]:
     document = {
         "directory": report.artifact.path.parent,
         "artifacts": [artifact_document(report.artifact)],
-        "pruning": pruning_document(report.record),
-        "ratios": [
-            {
-                "format": ratio.a.path.suffix[1:],
-                "runtime": ratio.a.runtime,
-                "ratio": ratio.ratio,
-                "low": ratio.interval.low,
-                "high": ratio.interval.high,
-            }
-            for ratio in report.ratios
-        ],
+        **gain_document(report.record, report.gain),
         "warnings": list(report.warnings),
     }
-    if report.deflated is not None:
-        document["deflated_bytes"], document["original_deflated_bytes"] = report.deflated
+    for each in report.gain.compressed:
+        document["deflated_bytes"], document["original_deflated_bytes"] = each.after, each.before
     return document

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgex.console import out
 from edgex.render.gate import gate_document, show_gate
+from edgex.render.pruning import gain_document, show_gain
 from edgex.render.tables import new_table
 from edgex.render.validation import show_report
 
@@ -16,6 +17,7 @@ def run_document(report: "RunReport") -> dict[str, Any]:
         "directory": report.validation.directory,
         "page": report.validation.page,
         "stages": [{"name": each.name, "cached": each.cached, "seconds": each.seconds} for each in report.stages],
+        **gain_document(report.pruning, report.gain),
         **gate_document(report.verdict),
         "warnings": list(report.warnings),
     }
@@ -26,6 +28,7 @@ def show_run(report: "RunReport") -> None:
     for stage in report.stages:
         table.add_row(stage.name, "found" if stage.cached else "done", f"{stage.seconds:.1f}")
     out().print(table)
+    show_gain(report.pruning, report.gain)
     show_report(report.validation.report)
     show_gate(report.verdict)
     out().print(f"Look at {report.validation.page}")

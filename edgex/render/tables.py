@@ -1,14 +1,13 @@
 """Results as tables, for people. Commands compute; this shows."""
 
 from collections.abc import Iterable, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgex.console import out
 from edgex.records import split_names
 from edgex.render.plot import latency_plot
-from edgex.render.text import milliseconds, on_one_line, percent, prefixed, pruning_sentence, size
+from edgex.render.text import milliseconds, on_one_line, percent, prefixed, size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from edgex.inspection import Inspection
     from edgex.lint import Finding
     from edgex.manifest import Problem
-    from edgex.pipeline import Reproduction, WrittenDirectory
+    from edgex.pipeline import Reproduction
     from edgex.target import TargetProfile
 
 MOST_PAIRS = 10
@@ -28,21 +27,6 @@ MOST_PAIRS = 10
 
 MOST_OPERATIONS = 15
 """Of one file that a table lists; the rest is a line."""
-
-
-def show_written(written: "WrittenDirectory") -> None:
-    for rung in written.rungs:
-        out().print(str(rung))
-    if written.history is not None:
-        out().print(f"Training: {written.history}")
-    if written.pruning is not None:
-        out().print(pruning_sentence(written.pruning))
-    table = new_table("artifact", "precision", "size", *(["compressed"] if written.deflated else []))
-    for artifact, deflated in zip_longest(written.artifacts, written.deflated):
-        packed = [] if deflated is None else [size(deflated)]
-        table.add_row(artifact.path.name, artifact.precision, size(artifact.bytes), *packed)
-    out().print(table)
-    out().print(f"in {written.directory}, linted against its target")
 
 
 def show_bench(report: "BenchReport") -> None:

@@ -7,6 +7,7 @@ from edgex.errors import DataError, OutputError
 from edgex.json_record import Record, read_record, to_json
 from edgex.manifest import file_record
 from edgex.output import replace_files
+from edgex.prune.gain import Gain
 
 LEDGER_NAME = "run.json"
 LEDGER_SCHEMA = "edgex.stages/1"
@@ -19,11 +20,13 @@ class Entry(Record):
         key: hash of all that it was given.
         files: name of each file that it wrote → sha256.
         warnings: sentences that it said.
+        gain: what pruning bought, if it pruned.
     """
 
     key: str
     files: dict[str, str]
     warnings: tuple[str, ...]
+    gain: Gain | None = None
 
 
 class _Entries(Record):
@@ -55,12 +58,15 @@ class Ledger:
             return None
         return entry if same else None
 
-    def keep(self, stage: str, key: str, files: Iterable[str], warnings: Iterable[str] = ()) -> Entry:
+    def keep(
+        self, stage: str, key: str, files: Iterable[str], warnings: Iterable[str] = (), gain: Gain | None = None
+    ) -> Entry:
         """Write that a stage has run. OutputError if a file of it cannot be read, or the disk refuses."""
         entry = Entry(
             key=key,
             files={_text(name): file_record(self._directory / name).sha256 for name in files},
             warnings=tuple(map(_text, warnings)),
+            gain=gain,
         )
         self._stages[stage] = entry
         with replace_files([self._file]) as (work,):

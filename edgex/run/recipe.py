@@ -33,6 +33,7 @@ class Recipe:
         train: images for pruning and training, where ``quantize`` wants them.
         quantize: options of :func:`edgex.pipeline.quantize`.
         validate: options of :func:`edgex.validate.validate`; the gate judges by their limits.
+        baseline: the model that the fp32 files are of, if ``model`` was made from another.
     """
 
     model: Path
@@ -43,12 +44,14 @@ class Recipe:
     train: str | Path | None = None
     quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
     validate: ValidateOptions = field(default_factory=ValidateOptions)
+    baseline: Path | None = None
 
     def quantize_key(self) -> str:
         """Of all that the artifacts follow from. EdgexError if the model or images cannot be read."""
         trains = self.train is not None
         return key_of(
             model=asdict(file_record(self.model)),  # its name too, which the artifacts bear
+            baseline=None if self.baseline is None else asdict(file_record(self.baseline)),
             target=self.target.model_dump(mode="json"),
             calib=_images(self.calib, "calibration", self.quantize.max_bad),
             train=None if self.train is None else _images(self.train, "training", self.quantize.max_bad),

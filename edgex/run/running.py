@@ -10,38 +10,38 @@ from pathlib import Path
 from edgex.dataset import Dataset, open_dataset
 from edgex.errors import OutputError
 from edgex.gate import GateResult, gate
+from edgex.json_record import read_record
 from edgex.manifest import file_record
 from edgex.output import locked, real_path
-from edgex.pipeline import Progress, quantize, silent
-from edgex.pipeline.stages import key_of
+from edgex.pipeline import PRUNING_NAME, Progress, QuantizeOptions, quantize, silent
+from edgex.pipeline.stages import Stage, key_of
 from edgex.predictions import PREDICTIONS_NAME
+from edgex.prune.gain import Gain
+from edgex.prune.record import PRUNING_SCHEMA, PruningRecord
 from edgex.report import PAGE_NAME, REPORT_NAME, read_report
 from edgex.run.fitting import expect_fit
-from edgex.run.ledger import LEDGER_NAME, Ledger
+from edgex.run.ledger import LEDGER_NAME, Entry, Ledger
 from edgex.run.recipe import Recipe
 from edgex.validate import Validation, renew_page, validate
 
 KEPT_NAME = "quantize"
 """Where beside the ledger ``quantize`` keeps what took long."""
 
-Made = tuple[Iterable[str], Iterable[str]]
-"""The names of the files that a stage wrote, and its warnings."""
-
 
 @dataclass(frozen=True)
-class Stage:
-    """How a stage went.
+class _Made:
+    """What a stage wrote and said.
 
     Attributes:
-        cached: whether it was not run, because what it would make is there already.
-        seconds: that it took, or that it took to see that.
-        warnings: sentences that it said, now or when it was run.
+        files: their names.
+        gain: what pruning bought, if it pruned.
+        stages: those within it, if it ran any.
     """
 
-    name: str
-    cached: bool
-    seconds: float
-    warnings: tuple[str, ...] = ()
+    files: Iterable[str]
+    warnings: Iterable[str] = ()
+    gain: Gain | None = None
+    stages: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,14 @@ class RunReport:
     Attributes:
         stages: in their order.
         validation: the report on the artifacts, and the gate's verdict.
+        pruning: how the model was pruned; None where it was not.
+        gain: what that bought; None where the model was pruned before.
     """
 
     stages: tuple[Stage, ...]
     validation: Validation
+    pruning: PruningRecord | None = None
+    gain: Gain | None = None
 
     @property
     def verdict(self) -> GateResult:
@@ -91,14 +95,30 @@ def run(recipe: Recipe, progress: Progress = silent, *, fresh: bool = False) -> 
             ledger_file.unlink(missing_ok=True)
             shutil.rmtree(kept, ignore_errors=True)
         ledger = Ledger(ledger_file, recipe.output)
-        quantized = _stage(
+        quantized, entry = _stage(
             ledger, "quantize", recipe.quantize_key, partial(_quantize, recipe, labelled, kept, progress)
         )
-        validated = _stage(ledger, "validate", recipe.validate_key, partial(_validate, recipe, progress))
+        (validated,), _ = _stage(ledger, "validate", recipe.validate_key, partial(_validate, recipe, progress))
         begun = time.perf_counter()
         validation = _judge(recipe, ledger, new=not validated.cached)
         judged = Stage("gate", cached=False, seconds=time.perf_counter() - begun)
-    return RunReport((quantized, validated, judged), validation)
+    if quantized[-1].cached:
+        quantized = (*_found(recipe.quantize), *quantized)
+    pruning = _pruning_of(recipe.output)
+    return RunReport((*quantized, validated, judged), validation, pruning, entry.gain)
+
+
+def _found(options: QuantizeOptions) -> Iterable[Stage]:
+    """The stages within quantization that were not run, since that was not."""
+    within = {"prune": options.prune, "train": options.qat}
+    return [Stage(name, cached=True, seconds=0.0) for name, asked in within.items() if asked is not None]
+
+
+def _pruning_of(output: Path) -> PruningRecord | None:
+    file = output / PRUNING_NAME
+    if not file.is_file():
+        return None
+    return read_record(file, PRUNING_SCHEMA, PruningRecord, fix="Run it again with --fresh.")
 
 
 def _stages_folder(output: Path) -> Path:
@@ -114,15 +134,22 @@ def _stages_folder(output: Path) -> Path:
     return folder
 
 
-def _stage(ledger: Ledger, name: str, key_of_inputs: Callable[[], str], work: Callable[[], Made]) -> Stage:
+def _stage(
+    ledger: Ledger, name: str, key_of_inputs: Callable[[], str], work: Callable[[], _Made]
+) -> tuple[tuple[Stage, ...], Entry]:
+    """What was run, the stage last and before it those within it, and what the ledger says of it."""
     begun = time.perf_counter()
     key = key_of_inputs()
-    found = ledger.find(name, key)
-    entry = found or ledger.keep(name, key, *work())
-    return Stage(name, found is not None, time.perf_counter() - begun, entry.warnings)
+    entry = ledger.find(name, key)
+    if entry is not None:
+        return (Stage(name, cached=True, seconds=time.perf_counter() - begun, warnings=entry.warnings),), entry
+    made = work()
+    entry = ledger.keep(name, key, made.files, made.warnings, made.gain)
+    seconds = time.perf_counter() - begun - sum(stage.seconds for stage in made.stages)
+    return (*made.stages, Stage(name, cached=False, seconds=seconds, warnings=entry.warnings)), entry
 
 
-def _quantize(recipe: Recipe, labelled: Dataset, kept: Path, progress: Progress) -> Made:
+def _quantize(recipe: Recipe, labelled: Dataset, kept: Path, progress: Progress) -> _Made:
     expect_fit(recipe, labelled)
     written = quantize(
         recipe.model,
@@ -132,14 +159,16 @@ def _quantize(recipe: Recipe, labelled: Dataset, kept: Path, progress: Progress)
         recipe.quantize,
         progress,
         train=recipe.train,
+        baseline=recipe.baseline,
         stages=kept,
     )
-    return sorted(file.name for file in recipe.output.iterdir()), written.warnings
+    files = sorted(file.name for file in recipe.output.iterdir())
+    return _Made(files, written.warnings, written.gain, written.stages)
 
 
-def _validate(recipe: Recipe, progress: Progress) -> Made:
+def _validate(recipe: Recipe, progress: Progress) -> _Made:
     found = validate(recipe.output, recipe.data, options=recipe.validate, progress=progress)
-    return (PREDICTIONS_NAME, REPORT_NAME), found.report.warnings
+    return _Made((PREDICTIONS_NAME, REPORT_NAME), found.report.warnings)
 
 
 def _judge(recipe: Recipe, ledger: Ledger, *, new: bool) -> Validation:

@@ -40,7 +40,7 @@ def test_sensitivity_is_of_what_quantize_would_make(here: Path, monkeypatch: pyt
 
 def test_export_warns(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     written = WrittenDirectory(here / "out", (), ("The model is odd.",))
-    monkeypatch.setattr(pipeline, "export", lambda *_: written)
+    monkeypatch.setattr(pipeline, "export", lambda *_, **__: written)
     (here / "edgex.toml").write_text(DEMO)
     models.export(json=True)
     assert "The model is odd." in capsys.readouterr().err
@@ -63,3 +63,32 @@ def test_how_much_to_prune_is_said_of_a_method(
     options = Settings().prune_options(given)
     assert options is not None
     assert (options.sparsity, options.latency) == taken
+
+
+@pytest.mark.parametrize(
+    ("own", "method", "flag", "insists"),
+    [
+        ({"force": True}, "2:4", None, True),
+        ({"force": True}, "2:4", False, False),
+        ({"force": False}, "2:4", True, True),
+        ({"prune": "2:4", "force": True}, None, None, True),
+        ({"prune": "channels", "force": True}, "2:4", None, False),
+        ({}, "2:4", None, False),
+    ],
+)
+def test_a_method_is_insisted_on(
+    here: Path, own: dict[str, object], method: str | None, flag: bool | None, insists: bool
+) -> None:
+    (here / "edgex.toml").write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in own.items()))
+    options = Settings().prune_options(method, force=flag)
+    assert options is not None
+    assert options.force is insists
+
+
+def test_a_baseline_is_of_the_model_beside_it(here: Path) -> None:
+    other = Path("other.keras")
+    assert Settings().baseline(None, None) is None
+    (here / "edgex.toml").write_text('model = "pruned.keras"\nbaseline = "before.keras"\n')
+    assert Settings().baseline(None, None) == Path("before.keras")
+    assert Settings().baseline(other, None) == other
+    assert Settings().baseline(None, Path("another.keras")) is None

@@ -113,10 +113,19 @@ def test_it_is_quantized_beside_the_original(whole: tuple[Path, Outcome], tmp_pa
     assert not any("--baseline" in warning for warning in beside.document["warnings"])
     original = edgex("export", "small.keras", "--target", "cpu", "-o", tmp_path / "c", cwd=folder)
     assert original.code == 0, original.err
+    assert "warning" not in original.err
+    exported = ("export", "pruned.keras", "--target", "cpu")
+    alone = edgex(*exported, "-o", tmp_path / "d", cwd=folder)
+    assert "The fp32 files are of the pruned model" in alone.err
+    baseline = ("--baseline", "small.keras")
+    assert "warning" not in edgex(*exported, *baseline, "-o", tmp_path / "e", cwd=folder).err
     for kind in ("fp32.onnx", "fp32.tflite"):
         of_original = (tmp_path / "c" / f"small.{kind}").read_bytes()
-        assert (tmp_path / "b" / f"pruned.{kind}").read_bytes() == of_original
-        assert (tmp_path / "a" / f"pruned.{kind}").read_bytes() != of_original
+        for made in "be":
+            assert (tmp_path / made / f"pruned.{kind}").read_bytes() == of_original
+        for made in "ad":
+            assert (tmp_path / made / f"pruned.{kind}").read_bytes() != of_original
+    assert edgex("reproduce", tmp_path / "e", "pruned.keras", *baseline, cwd=folder).code == 0
     assert json.loads((tmp_path / "b" / "pruning.json").read_text())["method"] == "channels"
     refused(edgex("eval", tmp_path / "b", "--data", _seen(tmp_path), cwd=folder), ExitCode.USAGE, "trained on")
 
@@ -191,7 +200,11 @@ def test_pruned_trained_and_quantized_in_one_go(project: Path) -> None:
     made = edgex(*command, *training, *QUANTIZE, cwd=project)
     assert made.code == 0, made.err
     assert files(project) == {"out"}
+    assert made.err.startswith("Pruning by channels takes whole channels out, so that every runtime has less to do.\n")
     assert made.document["pruning"]["method"] == "channels"
+    assert [ratio["format"] for ratio in made.document["ratios"]] == ["onnx", "tflite"]
+    assert made.document["compressed"] == []
+    assert "Latency is this machine's, not that of the target jetson." in made.document["warnings"]
     assert made.document["training"]["losses"]
     sizes = {Path(artifact["path"]).name: artifact["bytes"] for artifact in made.document["artifacts"]}
     plain = edgex("quantize", "small.keras", "--target", "jetson", *QUANTIZE[:-3], "-o", "plain", "--json", cwd=project)
@@ -211,6 +224,13 @@ def test_two_four_survives_quantization(project: Path, extra: tuple[object, ...]
         assert dense_kernels(read_onnx_file(project / "out" / f"small.{kind}")) == []
     assert len(dense_kernels(read_onnx_file(project / "out" / "small.fp32.onnx"))) == 4
     assert all(artifact["deflated_bytes"] < artifact["bytes"] for artifact in made.document["artifacts"])
+    deflated = {Path(each["path"]).name: each["deflated_bytes"] for each in made.document["artifacts"]}
+    compressed = {each["kind"]: each for each in made.document["compressed"]}
+    assert compressed.keys() == {"int8.onnx", "fp16.onnx", "int8.tflite"}
+    assert all(each["deflated_bytes"] == deflated[f"small.{kind}"] for kind, each in compressed.items())
+    assert compressed["fp16.onnx"]["deflated_bytes"] < compressed["fp16.onnx"]["original_deflated_bytes"]
+    assert made.document["ratios"] == []
+    assert made.document["pruning"]["buys"] in made.err.splitlines()
     compiled = edgex("compile", "out", cwd=project)
     assert compiled.code == 0, compiled.err
     assert "--sparsity=enable" in (project / "out" / "build-engine.sh").read_text()
@@ -222,6 +242,7 @@ def test_magnitude_compresses_and_says_what_it_does_not(project: Path) -> None:
     assert outcome.code == 0, outcome.err
     assert "they are no faster" in outcome.err
     document = outcome.document
+    assert "they are no faster" in document["pruning"]["buys"]
     for key, name in (("deflated_bytes", "pruned.keras"), ("original_deflated_bytes", "small.keras")):
         assert document[key] == pytest.approx(len(zlib.compress((project / name).read_bytes())), rel=0.001)
     kernels = {
@@ -303,9 +324,15 @@ def test_pruning_without_images(project: Path) -> None:
     refused(edgex(*command, cwd=project), ExitCode.USAGE, "--train")
 
 
-def test_a_baseline_of_other_classes(project: Path) -> None:
-    command = ("quantize", "demo", "--target", "cpu", "--calib", "digits", "--baseline", "small.keras", "-o", "out")
-    refused(edgex(*command, cwd=project), ExitCode.USAGE, "small.keras", "48")
+def test_what_would_help_is_said_as_the_command_says_it(project: Path) -> None:
+    command = ("quantize", "small.keras", "--target", "cpu", "--calib", "digits", "--prune", "2:4", "--train", "digits")
+    refused(edgex(*command, "-o", "out", cwd=project), ExitCode.USAGE, "Prune with --prune channels", "--force")
+
+
+@pytest.mark.parametrize("command", [("quantize", "--calib", "digits"), ("export",)])
+def test_a_baseline_of_other_classes(project: Path, command: tuple[str, ...]) -> None:
+    options = ("--target", "cpu", "--baseline", "small.keras", "-o", "out")
+    refused(edgex(command[0], "demo", *command[1:], *options, cwd=project), ExitCode.USAGE, "small.keras", "48")
 
 
 def test_it_can_be_insisted_on(project: Path) -> None:

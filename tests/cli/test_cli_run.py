@@ -138,6 +138,11 @@ def test_what_it_needs(folder: Path) -> None:
     refused(run(folder), ExitCode.USAGE, "train", "edgex.toml")
     say(folder, **DEMO, max_drop=101)
     refused(run(folder), ExitCode.USAGE, "--max-drop 101", "from 0 to 100")
+    say(folder, **DEMO, prune="2:4", train="digits")
+    refused(run(folder), ExitCode.USAGE, "On cpu", 'Prune with prune = "channels"', "force = true, in edgex.toml.")
+    say(folder, **DEMO, prune="2:4", force=True, train="gone.zip")
+    refused(run(folder), ExitCode.USAGE, "gone.zip")
+    shutil.rmtree(folder / ".xception-digits-cpu.stages")
     (folder / "edgex.toml").unlink()
     (folder / "pyproject.toml").write_text('[tool.edgex]\nmodel = "demo"\ntarget = "cpu"\ncalib = "digits"\n')
     refused(run(folder), ExitCode.USAGE, "pyproject.toml has no tool.edgex.data")
@@ -199,6 +204,8 @@ CHANGES: dict[str, tuple[object, dict[str, str]]] = {
     "importance": ("norm", PRUNED),
     "prune_steps": (3, PRUNED),
     "prune_epochs": (5, PRUNED),
+    "force": (True, PRUNED),
+    "baseline": ("before.keras", {}),
     "mode": ("qat", {"train": "digits"}),
     "train": ("train.zip", TRAINED),
     "epochs": (7, TRAINED),

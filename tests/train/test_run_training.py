@@ -19,14 +19,20 @@ OPTIONS = QuantizeOptions(
 
 
 def steps_of(recipe: Recipe) -> set[str]:
-    """Run it, and say what was trained."""
+    """Run it, and say what was trained and timed; the stages and what pruning bought are as that has them."""
     steps = set()
 
     def progress(what: str, done: int, total: int) -> None:
-        if "epoch" in what and done < total:
+        if done < total and ("epoch" in what or what == "time"):
             steps.add(what.partition(" ")[0])
 
-    run(recipe, progress)
+    report = run(recipe, progress)
+    cached = {stage.name: stage.cached for stage in report.stages}
+    assert list(cached) == ["prune", "train", "quantize", "validate", "gate"]
+    assert (cached["prune"], cached["train"]) == ("prune" not in steps, "epoch" not in steps)
+    assert report.pruning is not None
+    assert report.gain is not None
+    assert [each.format for each in report.gain.latencies] == ["onnx", "tflite"]
     return steps
 
 
@@ -43,7 +49,7 @@ def recipe(tmp_path: Path) -> Recipe:
 
 
 def test_what_took_long_is_kept(recipe: Recipe) -> None:
-    assert steps_of(recipe) == {"prune", "epoch"}
+    assert steps_of(recipe) == {"prune", "time", "epoch"}
     artifact = recipe.output / "small.int8.onnx"
     content = artifact.read_bytes()
     assert steps_of(recipe) == set()
@@ -57,7 +63,7 @@ def test_what_took_long_is_kept(recipe: Recipe) -> None:
 
 
 def test_what_is_damaged_is_made_again(recipe: Recipe) -> None:
-    assert steps_of(recipe) == {"prune", "epoch"}
+    assert steps_of(recipe) == {"prune", "time", "epoch"}
     artifact, kept = recipe.output / "small.int8.onnx", recipe.output.with_name(".out.stages") / "quantize"
     content = artifact.read_bytes()
     names = ("pruned.keras", "step-1.keras", "pruning.npz", "training.npz")
