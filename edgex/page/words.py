@@ -6,7 +6,6 @@ from typing import Any
 from edgex.gate import Check, GateResult, Judgement
 from edgex.gate.records import ClassCheck
 
-ACCURACY_LIMITS = ("max-drop", "max-class-drop", "min-agreement")
 LATENCY_LIMITS = ("max-latency-ms", "min-speedup")
 MORE_ACCURATE = (
     "Run edgex sensitivity, and keep the layers in float that it names (--keep-float); or calibrate with more images "
