@@ -1,13 +1,9 @@
 """Graphs as ``.keras`` files: Keras opens them and computes the same, and we read back what was written."""
 
-import hashlib
-import io
 import json
 import os
-import subprocess
-import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +16,11 @@ import numpy as np
 import operation_cases
 import pytest
 from graphs import tiny_xception
+from keras_files import assert_reads_back, opened, written
 from operation_cases import BIAS, IMAGES, chain, over, single, weights
 from reference import relative_error
 
-from edgex.errors import ModelError, UsageError
+from edgex.errors import ModelError
 from edgex.execute import tensor_values
 from edgex.graph.ir import (
     Activation,
@@ -46,11 +43,8 @@ from edgex.graph.ir import (
     Softmax,
 )
 from edgex.graph.keras_activations import activation_suffix
-from edgex.graph.keras_archive import CONFIG_LIMIT
-from edgex.graph.keras_record import read_record
 from edgex.graph.passes import prepare
-from edgex.graph.passes.fold import fold_padding
-from edgex.graph.passes.simplify import drop_identities, merge_separable, split_separable
+from edgex.graph.passes.simplify import split_separable
 from edgex.graph.read import read_model
 from edgex.resources import demo_model
 from edgex.write.keras import keras_file
@@ -66,8 +60,6 @@ STATISTICS = {
     "variance": np.linspace(0.6, 2.0, 6),
 }
 """Of a batch norm of six channels; a swapped pair shows."""
-
-RECORD = {"schema": "test/1", "sparsity": 0.5, "widths": [8, 16], "ä": {"none": None}}
 
 
 def norm(*without: str, epsilon: float = 1e-3) -> Graph:
@@ -118,16 +110,6 @@ CASES = {
 }
 
 
-def written(graph: Graph, folder: Path) -> Path:
-    path = folder / "model.keras"
-    path.write_bytes(keras_file(graph))
-    return path
-
-
-def opened(path: Path) -> Any:
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
-
-
 def images_of(graph: Graph, count: int = 4) -> Array:
     (source,) = graph.inputs
     return np.random.default_rng(1).normal(0.0, 1.0, (count, *graph.shapes[source.name])).astype(np.float32)
@@ -142,31 +124,6 @@ def computed(graph: Graph, images: Array) -> Array:
     prepared = prepare(graph)
     (found,) = tensor_values(prepared, prepared.outputs)(images)
     return found
-
-
-def as_written(graph: Graph) -> Graph:
-    """The graph in a form that does not tell whether zeros around images have a layer of their own."""
-    for run in (drop_identities, split_separable, fold_padding, merge_separable):
-        graph = run(graph).graph
-    return graph
-
-
-def contents(graph: Graph) -> dict[str, Any]:
-    """All that an output depends on and the inputs, but for their order, with weights as bits."""
-    needed = {*graph.outputs, *(node.name for node in graph.inputs)}
-    for node in reversed(graph.nodes):
-        needed.update(node.inputs if node.name in needed else ())
-    return {
-        node.name: (node.op, node.inputs, {key: (a.shape, a.tobytes()) for key, a in node.params.items()})
-        for node in graph.nodes
-        if node.name in needed
-    }
-
-
-def assert_reads_back(graph: Graph, path: Path) -> None:
-    found, expected = as_written(read_model(path)), as_written(graph)
-    assert contents(found) == contents(expected)
-    assert (found.name, found.outputs, found.notes) == (expected.name, expected.outputs, ())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -373,91 +330,3 @@ def test_other_networks_come_back(name: str, size: int, tmp_path: Path) -> None:
     images = images_of(graph)
     for expected in (outputs(old, images), computed(graph, images)):
         assert relative_error(outputs(new, images), expected) < TOLERANCE
-
-
-# Bytes
-
-WRITE = """
-import hashlib, sys, time
-from pathlib import Path
-from edgex.graph.read import read_model
-from edgex.write.keras import keras_file
-time.sleep(1.1)  # HDF5 counts in seconds
-content = keras_file(read_model(Path(sys.argv[1])), {"b": 1, "a": {"d": 2, "c": 3}})
-print(hashlib.sha256(content).hexdigest())
-print([name for name in ("keras", "onnx", "tensorflow", "tf_keras") if name in sys.modules])
-"""
-
-
-def test_another_process_writes_the_same_bytes_without_keras(tmp_path: Path) -> None:
-    content = keras_file(read_model(demo_model()), {"a": {"c": 3, "d": 2}, "b": 1})
-    environment = {**os.environ, "PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo"}
-    command: Sequence[str] = (sys.executable, "-c", WRITE, str(demo_model()))
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[:2] == [hashlib.sha256(content).hexdigest(), "[]"]
-
-
-def test_members_have_no_date() -> None:
-    with zipfile.ZipFile(io.BytesIO(keras_file(tiny_xception(), RECORD))) as archive:
-        assert archive.namelist() == ["metadata.json", "config.json", "model.weights.h5", "edgex.json"]
-        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
-        assert b"date" not in archive.read("metadata.json")
-
-
-# The record
-
-
-def spoilt(path: Path, record: bytes, compression: int = zipfile.ZIP_STORED) -> Path:
-    """A file whose record is replaced."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()} | {"edgex.json": record}
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
-
-
-def test_a_record_comes_back_and_changes_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "model.keras"
-    path.write_bytes(keras_file(tiny_xception(), RECORD))
-    assert read_record(path) == RECORD
-    assert_reads_back(tiny_xception(), path)
-    assert "predictions" in [layer.name for layer in opened(path).layers]
-
-
-def test_no_record(tmp_path: Path) -> None:
-    assert read_record(written(tiny_xception(), tmp_path)) is None
-    opened(tmp_path / "model.keras").save(tmp_path / "model.h5")
-    assert read_record(tmp_path / "model.h5") is None
-
-
-@pytest.mark.parametrize(
-    ("record", "reason"),
-    [(b"{", "damaged"), (b"[1, 2]", "not a JSON object"), (b"\xff\xfe\xfd", "damaged"), (b"[" * 100_000, "damaged")],
-    ids=["cut off", "list", "not text", "deep"],
-)
-def test_a_bad_record_is_refused(record: bytes, reason: str, tmp_path: Path) -> None:
-    path = spoilt(written(tiny_xception(), tmp_path), record)
-    with pytest.raises(ModelError, match=reason) as caught:
-        read_record(path)
-    assert str(path) in caught.value.message
-
-
-def test_a_record_larger_than_any_is_refused(tmp_path: Path) -> None:
-    path = spoilt(written(tiny_xception(), tmp_path), bytes(2 << 20), zipfile.ZIP_DEFLATED)
-    with pytest.raises(ModelError, match="bomb"):
-        read_record(path)
-    with pytest.raises(ModelError, match=rf"edgex\.json is over {CONFIG_LIMIT >> 20} MiB"):
-        read_record(spoilt(path, bytes(CONFIG_LIMIT + 1)))
-
-
-def test_a_record_of_what_is_no_model_is_refused(tmp_path: Path) -> None:
-    path = written(tiny_xception(), tmp_path)
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ModelError, match="damaged"):
-        read_record(path)
-    path.write_text("record")
-    with pytest.raises(ModelError, match="not a Keras model"):
-        read_record(path)
-    with pytest.raises(UsageError, match="does not exist"):
-        read_record(tmp_path / "no.keras")
